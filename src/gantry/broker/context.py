@@ -1,0 +1,61 @@
+"""What a processor may reach: one typed bundle of the broker's services.
+
+A processor gets the bundle once, when the tables are built, and keeps it. Services are set by `BrokerController`
+before the first connection is accepted and never replaced while it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gantry.runtime.clock import Clock
+    from gantry.runtime.disk import Disk
+    from gantry.runtime.remoting_client import RemotingClient
+    from gantry.runtime.rng import Rng
+    from gantry.store import MessageStore
+
+    from .client_manager.consumer_manager import ConsumerManager
+    from .client_manager.producer_manager import ProducerManager
+    from .client_manager.rebalance_lock_manager import RebalanceLockManager
+    from .config import BrokerConfig
+    from .long_polling.pull_request_hold import PullRequestHold
+    from .offset.consumer_offset_manager import ConsumerOffsetManager
+    from .outer_api import BrokerOuterAPI
+    from .schedule.schedule_message_service import ScheduleMessageService
+    from .stats.broker_stats import BrokerStats
+    from .subscription.subscription_group_manager import SubscriptionGroupManager
+    from .topic.topic_config_manager import TopicConfigManager
+
+
+@dataclass
+class BrokerContext:
+    """The broker's services, as processors see them.
+
+    `store_host` is the advertised (ip, port) that goes into stored records and offset message ids; `address` is the
+    same as text, "ip:port". `started_ms` is the wall clock at the end of the start.
+    """
+
+    config: BrokerConfig
+    clock: Clock
+    rng: Rng
+    disk: Disk
+    store: MessageStore
+    topics: TopicConfigManager
+    subscriptions: SubscriptionGroupManager
+    offsets: ConsumerOffsetManager
+    consumers: ConsumerManager
+    producers: ProducerManager
+    locks: RebalanceLockManager
+    long_polling: PullRequestHold
+    schedule: ScheduleMessageService
+    stats: BrokerStats
+    outer_api: BrokerOuterAPI
+    remoting_client: RemotingClient
+    address: str
+    store_host: tuple[str, int]
+    started_ms: int = 0
+    on_topic_change: Callable[[list[str]], None] = field(default=lambda names: None)
+    """Called with the names of topics that were created, changed or removed: registers them with the name servers."""

@@ -1,0 +1,1 @@
+"""One file per request; `table.py` says which request goes where."""
