@@ -1,0 +1,1 @@
+"""Bytes in, values out: every format Gantry speaks, without sockets, files, clocks or threads."""

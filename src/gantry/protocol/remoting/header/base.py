@@ -1,0 +1,133 @@
+"""How a request or response header is declared: once, wire name beside our name.
+
+    class PullMessageRequestHeader(RequestHeader, code=RequestCode.PULL_MESSAGE):
+        consumer_group: str = wire("consumerGroup")
+        queue_id: int = wire("queueId", bits=32)
+        sub_version: int | None = wire("subVersion", default=None)
+
+Both serializations carry these as text in the extension fields; the declaration gives type, width and whether the field
+must be there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from typing import Any, ClassVar, Self, dataclass_transform
+
+from gantry.errors import HeaderFieldError
+from gantry.protocol.remoting.codes import RequestCode
+
+_MISSING: Any = dataclasses.MISSING
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
+
+
+def wire(name: str, *, default: Any = _MISSING, bits: int = 64) -> Any:
+    """One field: its wire name, its default (none: required), and for integers its signed width in bits."""
+    if default is _MISSING:
+        return dataclasses.field(metadata={"wire": name, "bits": bits})
+    return dataclasses.field(default=default, metadata={"wire": name, "bits": bits})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """What the codecs and the documentation read of one field."""
+
+    attribute: str
+    wire_name: str
+    kind: type
+    bits: int
+    required: bool
+    default: Any
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(wire,))
+class Header:
+    """Base of all headers. `CODE` is the request's code, None for the headers of responses."""
+
+    CODE: ClassVar[RequestCode | None] = None
+    FIELDS: ClassVar[tuple[FieldSpec, ...]] = ()
+
+    def __init_subclass__(cls, code: RequestCode | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if code is not None:
+            cls.CODE = code
+        dataclasses.dataclass(kw_only=True)(cls)
+        hints = typing.get_type_hints(cls)
+        cls.FIELDS = tuple(
+            FieldSpec(
+                attribute=item.name,
+                wire_name=item.metadata["wire"],
+                kind=_kind(hints[item.name]),
+                bits=item.metadata["bits"],
+                required=item.default is _MISSING,
+                default=None if item.default is _MISSING else item.default,
+            )
+            for item in dataclasses.fields(cls)  # type: ignore[arg-type]
+        )
+
+    @classmethod
+    def decode(cls, ext_fields: dict[str, str] | None) -> Self:
+        """Reads the fields declared; unknown ones are left alone.
+
+        Raises: HeaderFieldError naming the field that is missing or has no value of its type.
+        """
+        source = ext_fields or {}
+        values: dict[str, Any] = {}
+        for spec in cls.FIELDS:
+            text = source.get(spec.wire_name)
+            if text is None:
+                if spec.required:
+                    raise HeaderFieldError(field=spec.wire_name, value=None, reason="the request must carry it")
+                values[spec.attribute] = spec.default
+            else:
+                values[spec.attribute] = _parse(spec, text)
+        return cls(**values)
+
+    def encode(self) -> dict[str, str]:
+        """Extension fields, None left out, in the order of declaration."""
+        fields: dict[str, str] = {}
+        for spec in self.FIELDS:
+            value = getattr(self, spec.attribute)
+            if value is None:
+                continue
+            if value is True:
+                fields[spec.wire_name] = "true"
+            elif value is False:
+                fields[spec.wire_name] = "false"
+            else:
+                fields[spec.wire_name] = value if spec.kind is str else str(int(value))
+        return fields
+
+
+class RequestHeader(Header):
+    """Header of a request; declares its code."""
+
+
+class ResponseHeader(Header):
+    """Header of a response."""
+
+
+def _kind(hint: Any) -> type:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        (hint,) = (member for member in typing.get_args(hint) if member is not type(None))
+    if hint not in (str, int, bool):
+        raise TypeError(f"header fields are str, int or bool, not {hint}")
+    return typing.cast(type, hint)
+
+
+def _parse(spec: FieldSpec, text: str) -> Any:
+    if spec.kind is str:
+        return text
+    if spec.kind is bool:
+        # Java's Boolean.parseBoolean: everything but "true" is false, so no value is refused.
+        return text.lower() == "true"
+    if not _INTEGER.match(text):
+        raise HeaderFieldError(field=spec.wire_name, value=text, reason=f"expected an integer of {spec.bits} bits")
+    number = int(text)
+    limit = 1 << (spec.bits - 1)
+    if not -limit <= number < limit:
+        raise HeaderFieldError(field=spec.wire_name, value=text, reason=f"does not fit {spec.bits} bits")
+    return number
