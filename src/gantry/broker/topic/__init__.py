@@ -1,0 +1,5 @@
+"""Topics of this broker."""
+
+from .topic_config_manager import TopicConfigManager
+
+__all__ = ["TopicConfigManager"]
