@@ -1,0 +1,18 @@
+"""ADD_WRITE_PERM_OF_BROKER."""
+
+from __future__ import annotations
+
+from gantry.protocol.remoting.codes import RequestCode
+from gantry.protocol.remoting.header.base import RequestHeader, ResponseHeader, wire
+
+
+class AddWritePermOfBrokerRequestHeader(RequestHeader, code=RequestCode.ADD_WRITE_PERM_OF_BROKER):
+    """Give the write bit back to every topic of a broker name."""
+
+    broker_name: str = wire("brokerName")
+
+
+class AddWritePermOfBrokerResponseHeader(ResponseHeader):
+    """What comes back."""
+
+    add_topic_count: int = wire("addTopicCount", bits=32)

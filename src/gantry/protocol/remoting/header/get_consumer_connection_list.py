@@ -1,0 +1,12 @@
+"""GET_CONSUMER_CONNECTION_LIST."""
+
+from __future__ import annotations
+
+from gantry.protocol.remoting.codes import RequestCode
+from gantry.protocol.remoting.header.base import RequestHeader, wire
+
+
+class GetConsumerConnectionListRequestHeader(RequestHeader, code=RequestCode.GET_CONSUMER_CONNECTION_LIST):
+    """Connections and subscriptions of a group."""
+
+    consumer_group: str = wire("consumerGroup")

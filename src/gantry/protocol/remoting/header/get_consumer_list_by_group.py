@@ -1,0 +1,12 @@
+"""GET_CONSUMER_LIST_BY_GROUP."""
+
+from __future__ import annotations
+
+from gantry.protocol.remoting.codes import RequestCode
+from gantry.protocol.remoting.header.base import RequestHeader, wire
+
+
+class GetConsumerListByGroupRequestHeader(RequestHeader, code=RequestCode.GET_CONSUMER_LIST_BY_GROUP):
+    """Client ids of a group."""
+
+    consumer_group: str = wire("consumerGroup")

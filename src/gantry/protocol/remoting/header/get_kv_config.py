@@ -1,0 +1,19 @@
+"""GET_KV_CONFIG."""
+
+from __future__ import annotations
+
+from gantry.protocol.remoting.codes import RequestCode
+from gantry.protocol.remoting.header.base import RequestHeader, ResponseHeader, wire
+
+
+class GetKVConfigRequestHeader(RequestHeader, code=RequestCode.GET_KV_CONFIG):
+    """Read a name server key."""
+
+    namespace: str = wire("namespace")
+    key: str = wire("key")
+
+
+class GetKVConfigResponseHeader(ResponseHeader):
+    """What comes back."""
+
+    value: str | None = wire("value", default=None)

@@ -1,0 +1,12 @@
+"""GET_KVLIST_BY_NAMESPACE."""
+
+from __future__ import annotations
+
+from gantry.protocol.remoting.codes import RequestCode
+from gantry.protocol.remoting.header.base import RequestHeader, wire
+
+
+class GetKVListByNamespaceRequestHeader(RequestHeader, code=RequestCode.GET_KVLIST_BY_NAMESPACE):
+    """All keys of a namespace."""
+
+    namespace: str = wire("namespace")

@@ -1,0 +1,20 @@
+"""GET_MAX_OFFSET."""
+
+from __future__ import annotations
+
+from gantry.protocol.remoting.codes import RequestCode
+from gantry.protocol.remoting.header.base import RequestHeader, ResponseHeader, wire
+
+
+class GetMaxOffsetRequestHeader(RequestHeader, code=RequestCode.GET_MAX_OFFSET):
+    """The next offset to be written in a queue."""
+
+    topic: str = wire("topic")
+    queue_id: int = wire("queueId", bits=32)
+    committed: bool | None = wire("committed", default=None)
+
+
+class GetMaxOffsetResponseHeader(ResponseHeader):
+    """What comes back."""
+
+    offset: int = wire("offset")

@@ -1,0 +1,23 @@
+"""QUERY_MESSAGE."""
+
+from __future__ import annotations
+
+from gantry.protocol.remoting.codes import RequestCode
+from gantry.protocol.remoting.header.base import RequestHeader, ResponseHeader, wire
+
+
+class QueryMessageRequestHeader(RequestHeader, code=RequestCode.QUERY_MESSAGE):
+    """Messages of a topic by key, newest first."""
+
+    topic: str = wire("topic")
+    key: str = wire("key")
+    max_num: int = wire("maxNum", bits=32)
+    begin_timestamp: int = wire("beginTimestamp")
+    end_timestamp: int = wire("endTimestamp")
+
+
+class QueryMessageResponseHeader(ResponseHeader):
+    """What comes back."""
+
+    index_last_update_timestamp: int = wire("indexLastUpdateTimestamp")
+    index_last_update_phyoffset: int = wire("indexLastUpdatePhyoffset")

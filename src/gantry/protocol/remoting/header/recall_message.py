@@ -1,0 +1,20 @@
+"""RECALL_MESSAGE."""
+
+from __future__ import annotations
+
+from gantry.protocol.remoting.codes import RequestCode
+from gantry.protocol.remoting.header.base import RequestHeader, ResponseHeader, wire
+
+
+class RecallMessageRequestHeader(RequestHeader, code=RequestCode.RECALL_MESSAGE):
+    """Cancel a timer message by its handle."""
+
+    producer_group: str | None = wire("producerGroup", default=None)
+    topic: str = wire("topic")
+    recall_handle: str = wire("recallHandle")
+
+
+class RecallMessageResponseHeader(ResponseHeader):
+    """What comes back."""
+
+    msg_id: str = wire("msgId")
