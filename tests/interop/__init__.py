@@ -1,0 +1,1 @@
+"""Others agree: unmodified official clients and servers against ours."""
