@@ -1,0 +1,330 @@
+"""What the broker counts: puts and gets by topic, group and queue; totals; rates.
+
+Recording is a few additions on plain integers, called inline on the hot path; rates and windows are computed when
+somebody asks. Keys are the official ones, so code 315 and `statsAll` find them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from gantry.model.topic_validator import is_system_topic
+from gantry.runtime.clock import Clock, TimerHandle
+
+from .stats_item import DAY_INTERVAL_MS, HOUR_INTERVAL_MS, MINUTE_INTERVAL_MS, StatsItem
+from .tps import SAMPLE_INTERVAL_MS, Totals, TpsSampler
+
+TOPIC_PUT_NUMS = "TOPIC_PUT_NUMS"
+TOPIC_PUT_SIZE = "TOPIC_PUT_SIZE"
+TOPIC_PUT_LATENCY = "TOPIC_PUT_LATENCY"
+GROUP_GET_NUMS = "GROUP_GET_NUMS"
+GROUP_GET_SIZE = "GROUP_GET_SIZE"
+GROUP_GET_LATENCY = "GROUP_GET_LATENCY"
+SNDBCK_PUT_NUMS = "SNDBCK_PUT_NUMS"
+DLQ_PUT_NUMS = "DLQ_PUT_NUMS"
+BROKER_PUT_NUMS = "BROKER_PUT_NUMS"
+BROKER_GET_NUMS = "BROKER_GET_NUMS"
+BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC = "BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC"
+BROKER_GET_NUMS_WITHOUT_SYSTEM_TOPIC = "BROKER_GET_NUMS_WITHOUT_SYSTEM_TOPIC"
+GROUP_ACK_NUMS = "GROUP_ACK_NUMS"
+GROUP_CK_NUMS = "GROUP_CK_NUMS"
+BROKER_ACK_NUMS = "BROKER_ACK_NUMS"
+BROKER_CK_NUMS = "BROKER_CK_NUMS"
+QUEUE_PUT_NUMS = "QUEUE_PUT_NUMS"
+QUEUE_PUT_SIZE = "QUEUE_PUT_SIZE"
+QUEUE_GET_NUMS = "QUEUE_GET_NUMS"
+QUEUE_GET_SIZE = "QUEUE_GET_SIZE"
+
+STATS_NAMES = (
+    TOPIC_PUT_NUMS, TOPIC_PUT_SIZE, TOPIC_PUT_LATENCY, GROUP_GET_NUMS, GROUP_GET_SIZE, GROUP_GET_LATENCY,
+    SNDBCK_PUT_NUMS, DLQ_PUT_NUMS, BROKER_PUT_NUMS, BROKER_GET_NUMS, BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC,
+    BROKER_GET_NUMS_WITHOUT_SYSTEM_TOPIC, GROUP_ACK_NUMS, GROUP_CK_NUMS, BROKER_ACK_NUMS, BROKER_CK_NUMS,
+    QUEUE_PUT_NUMS, QUEUE_PUT_SIZE, QUEUE_GET_NUMS, QUEUE_GET_SIZE,
+)  # fmt: skip
+
+ITEM_IDLE_MS_MAX = 25 * DAY_INTERVAL_MS
+"""A counter silent for longer than its longest window shows zeros everywhere; it is dropped, and made anew if needed."""
+
+
+class _TopicPut:
+    __slots__ = ("by_queue", "nums", "size", "system")
+
+    def __init__(self, nums: StatsItem, size: StatsItem, *, system: bool) -> None:
+        self.nums = nums
+        self.size = size
+        self.system = system
+        self.by_queue: dict[int, tuple[StatsItem, StatsItem]] = {}
+
+
+class BrokerStats:
+    """Counters of one broker. Source: BrokerStatsManager, BrokerStats, StoreStatsService (5.3).
+
+    `topic_put` and `group_get` take what one request stored or handed out. Units: count in messages, size in bytes
+    of whole records, elapsed in ms.
+    """
+
+    def __init__(self, clock: Clock, *, cluster_name: str, queue_stats: bool = True) -> None:
+        self._clock = clock
+        self._queue_stats = queue_stats
+        self._tables: dict[str, dict[str, StatsItem]] = {name: {} for name in STATS_NAMES}
+        self._topic_puts: dict[str, _TopicPut] = {}
+        self._group_gets: dict[tuple[str, str], _TopicPut] = {}
+        self._broker_put = self._item(BROKER_PUT_NUMS, cluster_name)
+        self._broker_get = self._item(BROKER_GET_NUMS, cluster_name)
+        self._broker_put_user = self._item(BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC, cluster_name)
+        self._broker_get_user = self._item(BROKER_GET_NUMS_WITHOUT_SYSTEM_TOPIC, cluster_name)
+        self._pinned = {id(i) for i in (self._broker_put, self._broker_get, self._broker_put_user, self._broker_get_user)}
+        self.put_failed = 0
+        self.put_size_max = 0
+        self.put_elapsed_max_ms = 0
+        self.get_elapsed_max_ms = 0
+        self.get_found_times = 0
+        self.get_miss_times = 0
+        self.boot_timestamp = clock.now_ms()
+        self._boot_monotonic_ms = clock.monotonic_ms()
+        self._sampler = TpsSampler(monotonic_ms=self._boot_monotonic_ms)
+        self._put_size_total = 0
+        self._day = self._day_of(self.boot_timestamp)
+        self.put_total_yesterday_morning = 0
+        self.put_total_today_morning = 0
+        self.get_total_yesterday_morning = 0
+        self.get_total_today_morning = 0
+        self._timers: dict[str, TimerHandle] = {}
+
+    # -- recording
+
+    def topic_put(self, topic: str, queue_id: int, count: int, size: int) -> None:
+        """`count` messages of together `size` bytes were stored by one request."""
+        put = self._topic_puts.get(topic)
+        if put is None:
+            put = self._topic_puts[topic] = _TopicPut(
+                self._item(TOPIC_PUT_NUMS, topic), self._item(TOPIC_PUT_SIZE, topic), system=is_system_topic(topic)
+            )
+        put.nums.value += count
+        put.nums.times += 1
+        put.size.value += size
+        put.size.times += 1
+        self._put_size_total += size
+        broker = self._broker_put
+        broker.value += count
+        broker.times += 1
+        if not put.system:
+            broker = self._broker_put_user
+            broker.value += count
+            broker.times += 1
+        if self._queue_stats:
+            queue = put.by_queue.get(queue_id)
+            if queue is None:
+                key = f"{topic}@{queue_id}"
+                queue = put.by_queue[queue_id] = (self._item(QUEUE_PUT_NUMS, key), self._item(QUEUE_PUT_SIZE, key))
+            queue[0].add(count)
+            queue[1].add(size)
+
+    def topic_put_latency(self, topic: str, queue_id: int, elapsed_ms: int) -> None:
+        """How long the store took to accept one request."""
+        if elapsed_ms > self.put_elapsed_max_ms:
+            self.put_elapsed_max_ms = elapsed_ms
+        self._item(TOPIC_PUT_LATENCY, f"{queue_id}@{topic}").add(elapsed_ms)
+
+    def put_failure(self, count: int = 1) -> None:
+        """Messages that the store did not accept."""
+        self.put_failed += count
+
+    def group_get(self, group: str, topic: str, queue_id: int, count: int, size: int) -> None:
+        """`count` messages of together `size` bytes were handed to a group by one request."""
+        get = self._group_gets.get((topic, group))
+        if get is None:
+            key = f"{topic}@{group}"
+            get = self._group_gets[(topic, group)] = _TopicPut(
+                self._item(GROUP_GET_NUMS, key), self._item(GROUP_GET_SIZE, key), system=is_system_topic(topic)
+            )
+        get.nums.value += count
+        get.nums.times += 1
+        get.size.value += size
+        get.size.times += 1
+        self.get_found_times += 1
+        broker = self._broker_get
+        broker.value += count
+        broker.times += 1
+        if not get.system:
+            broker = self._broker_get_user
+            broker.value += count
+            broker.times += 1
+        if self._queue_stats:
+            queue = get.by_queue.get(queue_id)
+            if queue is None:
+                key = f"{topic}@{queue_id}@{group}"
+                queue = get.by_queue[queue_id] = (self._item(QUEUE_GET_NUMS, key), self._item(QUEUE_GET_SIZE, key))
+            queue[0].add(count)
+            queue[1].add(size)
+
+    def group_get_latency(self, group: str, topic: str, queue_id: int, elapsed_ms: int) -> None:
+        if elapsed_ms > self.get_elapsed_max_ms:
+            self.get_elapsed_max_ms = elapsed_ms
+        self._item(GROUP_GET_LATENCY, f"{queue_id}@{topic}@{group}").add(elapsed_ms)
+
+    def get_miss(self) -> None:
+        """A pull found nothing."""
+        self.get_miss_times += 1
+
+    def send_back(self, group: str, topic: str) -> None:
+        """A consumer gave a message back for later."""
+        self._item(SNDBCK_PUT_NUMS, f"{topic}@{group}").add(1)
+
+    def dlq(self, group: str, topic: str) -> None:
+        """A message went to the group's dead letters."""
+        self._item(DLQ_PUT_NUMS, f"{topic}@{group}").add(1)
+
+    # -- asking
+
+    def find(self, name: str, key: str) -> StatsItem | None:
+        """The counter of an official name and key; None when nothing was counted under it."""
+        return self._tables.get(name, {}).get(key)
+
+    def topic_put_tps(self, topic: str) -> float:
+        """Messages per second stored in the topic over the last minute."""
+        item = self.find(TOPIC_PUT_NUMS, topic)
+        return 0.0 if item is None else item.minute().tps
+
+    def group_get_tps(self, group: str, topic: str) -> float:
+        """Messages per second handed to the group from the topic over the last minute."""
+        item = self.find(GROUP_GET_NUMS, f"{topic}@{group}")
+        return 0.0 if item is None else item.minute().tps
+
+    @property
+    def put_total(self) -> int:
+        """Messages stored since the start."""
+        return self._broker_put.value
+
+    @property
+    def get_total(self) -> int:
+        """Messages handed out since the start."""
+        return self._broker_get.value
+
+    @property
+    def totals(self) -> Totals:
+        return Totals(
+            put_times=self.put_total,
+            put_failed=self.put_failed,
+            put_size=self._put_size_total,
+            get_found=self.get_found_times,
+            get_miss=self.get_miss_times,
+            get_transferred=self.get_total,
+        )
+
+    @property
+    def uptime_ms(self) -> int:
+        return self._clock.monotonic_ms() - self._boot_monotonic_ms
+
+    def rates_text(self, *names: str) -> str:
+        """Rates of counters of `Totals` over 10, 60 and 600 s, as one text."""
+        return self._sampler.rates_text(*names)
+
+    # -- forgetting
+
+    def topic_deleted(self, topic: str) -> None:
+        """Drops the counters that speak of a topic."""
+        self._topic_puts.pop(topic, None)
+        for key in [key for key in self._group_gets if key[0] == topic]:
+            del self._group_gets[key]
+        for name, table in self._tables.items():
+            if not name.startswith("BROKER_"):
+                for key in [key for key in table if self._speaks_of_topic(name, key, topic)]:
+                    del table[key]
+
+    def group_deleted(self, group: str) -> None:
+        """Drops the counters that speak of a consumer group."""
+        for pair in [pair for pair in self._group_gets if pair[1] == group]:
+            del self._group_gets[pair]
+        for name, table in self._tables.items():
+            if not name.startswith(("BROKER_", "TOPIC_", "QUEUE_PUT_")):
+                for key in [key for key in table if key.endswith(f"@{group}")]:
+                    del table[key]
+
+    # -- time
+
+    def start(self) -> None:
+        """Begins to take samples."""
+        self._every("second", SAMPLE_INTERVAL_MS, self._sample_second)
+        self._every("minute", MINUTE_INTERVAL_MS, self._sample_minute)
+        self._every("hour", HOUR_INTERVAL_MS, self._sample_hour)
+        self._every("day", DAY_INTERVAL_MS, self._sample_day)
+
+    def shutdown(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _every(self, name: str, interval_ms: int, sample: Callable[[], None]) -> None:
+        def run() -> None:
+            self._timers[name] = self._clock.call_later(interval_ms, run)
+            sample()
+
+        self._timers[name] = self._clock.call_later(interval_ms, run)
+
+    def _sample_second(self) -> None:
+        self._sampler.sample(self._clock.monotonic_ms(), self.totals)
+        today = self._day_of(self._clock.now_ms())
+        if today != self._day:
+            self._day = today
+            self.put_total_yesterday_morning = self.put_total_today_morning
+            self.put_total_today_morning = self.put_total
+            self.get_total_yesterday_morning = self.get_total_today_morning
+            self.get_total_today_morning = self.get_total
+
+    def _sample_minute(self) -> None:
+        now = self._clock.monotonic_ms()
+        for table in self._tables.values():
+            for item in table.values():
+                item.sample_minute(now)
+
+    def _sample_hour(self) -> None:
+        now = self._clock.monotonic_ms()
+        for table in self._tables.values():
+            for item in table.values():
+                item.sample_hour(now)
+
+    def _sample_day(self) -> None:
+        now = self._clock.monotonic_ms()
+        for table in self._tables.values():
+            for item in table.values():
+                item.sample_day(now)
+        self._drop_idle(now)
+
+    def _drop_idle(self, now: int) -> None:
+        for table in self._tables.values():
+            for key, item in list(table.items()):
+                if now - item.last_update_ms > ITEM_IDLE_MS_MAX and id(item) not in self._pinned:
+                    del table[key]
+        # The short ways to dropped counters go too, or a later event would be counted where nobody looks.
+        for topic, put in list(self._topic_puts.items()):
+            if topic not in self._tables[TOPIC_PUT_NUMS] or any(
+                f"{topic}@{queue}" not in self._tables[QUEUE_PUT_NUMS] for queue in put.by_queue
+            ):
+                del self._topic_puts[topic]
+        for (topic, group), get in list(self._group_gets.items()):
+            if f"{topic}@{group}" not in self._tables[GROUP_GET_NUMS] or any(
+                f"{topic}@{queue}@{group}" not in self._tables[QUEUE_GET_NUMS] for queue in get.by_queue
+            ):
+                del self._group_gets[(topic, group)]
+
+    # -- inside
+
+    def _item(self, name: str, key: str) -> StatsItem:
+        table = self._tables[name]
+        item = table.get(key)
+        if item is None:
+            item = table[key] = StatsItem(self._clock.monotonic_ms())
+        return item
+
+    @staticmethod
+    def _speaks_of_topic(name: str, key: str, topic: str) -> bool:
+        if name in (TOPIC_PUT_LATENCY, GROUP_GET_LATENCY):
+            return f"{key}@".partition("@")[2].startswith(f"{topic}@")
+        return f"{key}@".startswith(f"{topic}@")
+
+    @staticmethod
+    def _day_of(now_ms: int) -> tuple[int, int]:
+        local = time.localtime(now_ms / 1000)
+        return local.tm_year, local.tm_yday
