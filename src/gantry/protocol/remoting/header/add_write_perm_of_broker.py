@@ -1,4 +1,4 @@
-"""ADD_WRITE_PERM_OF_BROKER."""
+"""Header of ADD_WRITE_PERM_OF_BROKER (327)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ class AddWritePermOfBrokerRequestHeader(RequestHeader, code=RequestCode.ADD_WRIT
 
 
 class AddWritePermOfBrokerResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to ADD_WRITE_PERM_OF_BROKER."""
 
     add_topic_count: int = wire("addTopicCount", bits=32)

@@ -1,4 +1,4 @@
-"""BROKER_HEARTBEAT."""
+"""Header of BROKER_HEARTBEAT (904)."""
 
 from __future__ import annotations
 

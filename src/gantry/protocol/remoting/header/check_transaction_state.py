@@ -1,4 +1,4 @@
-"""CHECK_TRANSACTION_STATE."""
+"""Header of CHECK_TRANSACTION_STATE (39)."""
 
 from __future__ import annotations
 

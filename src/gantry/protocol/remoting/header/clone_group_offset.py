@@ -1,4 +1,4 @@
-"""CLONE_GROUP_OFFSET."""
+"""Header of CLONE_GROUP_OFFSET (314)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CONSUME_MESSAGE_DIRECTLY."""
+"""Header of CONSUME_MESSAGE_DIRECTLY (309)."""
 
 from __future__ import annotations
 

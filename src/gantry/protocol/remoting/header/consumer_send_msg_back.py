@@ -1,4 +1,4 @@
-"""CONSUMER_SEND_MSG_BACK."""
+"""Header of CONSUMER_SEND_MSG_BACK (36)."""
 
 from __future__ import annotations
 

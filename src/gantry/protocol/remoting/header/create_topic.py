@@ -1,4 +1,4 @@
-"""UPDATE_AND_CREATE_TOPIC."""
+"""Header of UPDATE_AND_CREATE_TOPIC (17)."""
 
 from __future__ import annotations
 

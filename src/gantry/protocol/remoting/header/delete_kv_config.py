@@ -1,4 +1,4 @@
-"""DELETE_KV_CONFIG."""
+"""Header of DELETE_KV_CONFIG (102)."""
 
 from __future__ import annotations
 

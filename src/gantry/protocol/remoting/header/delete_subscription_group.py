@@ -1,4 +1,4 @@
-"""DELETE_SUBSCRIPTIONGROUP."""
+"""Header of DELETE_SUBSCRIPTIONGROUP (207)."""
 
 from __future__ import annotations
 

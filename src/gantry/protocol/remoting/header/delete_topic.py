@@ -1,4 +1,4 @@
-"""DELETE_TOPIC_IN_BROKER."""
+"""Header of DELETE_TOPIC_IN_BROKER (215)."""
 
 from __future__ import annotations
 

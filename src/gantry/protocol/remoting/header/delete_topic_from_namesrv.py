@@ -1,4 +1,4 @@
-"""DELETE_TOPIC_IN_NAMESRV."""
+"""Header of DELETE_TOPIC_IN_NAMESRV (216)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""END_TRANSACTION."""
+"""Header of END_TRANSACTION (37)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GET_ALL_SUBSCRIPTIONGROUP_CONFIG."""
+"""Header of GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ class GetAllSubscriptionGroupRequestHeader(RequestHeader, code=RequestCode.GET_A
 
 
 class GetAllSubscriptionGroupResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to GET_ALL_SUBSCRIPTIONGROUP_CONFIG."""
 
     total_group_num: int | None = wire("totalGroupNum", default=None, bits=32)

@@ -1,4 +1,4 @@
-"""GET_ALL_TOPIC_CONFIG."""
+"""Header of GET_ALL_TOPIC_CONFIG (21)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ class GetAllTopicConfigRequestHeader(RequestHeader, code=RequestCode.GET_ALL_TOP
 
 
 class GetAllTopicConfigResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to GET_ALL_TOPIC_CONFIG."""
 
     total_topic_num: int | None = wire("totalTopicNum", default=None, bits=32)

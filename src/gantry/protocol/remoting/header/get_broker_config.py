@@ -1,4 +1,4 @@
-"""GET_BROKER_CONFIG."""
+"""Header of GET_BROKER_CONFIG (26)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from gantry.protocol.remoting.header.base import ResponseHeader, wire
 
 
 class GetBrokerConfigResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to GET_BROKER_CONFIG."""
 
     version: str | None = wire("version", default=None)

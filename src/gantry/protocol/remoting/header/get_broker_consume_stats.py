@@ -1,4 +1,4 @@
-"""GET_BROKER_CONSUME_STATS."""
+"""Header of GET_BROKER_CONSUME_STATS (317)."""
 
 from __future__ import annotations
 

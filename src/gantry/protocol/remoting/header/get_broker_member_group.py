@@ -1,4 +1,4 @@
-"""GET_BROKER_MEMBER_GROUP."""
+"""Header of GET_BROKER_MEMBER_GROUP (901)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GET_CONSUME_STATS."""
+"""Header of GET_CONSUME_STATS (208)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GET_CONSUMER_CONNECTION_LIST."""
+"""Header of GET_CONSUMER_CONNECTION_LIST (203)."""
 
 from __future__ import annotations
 

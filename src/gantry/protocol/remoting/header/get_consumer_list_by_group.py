@@ -1,4 +1,4 @@
-"""GET_CONSUMER_LIST_BY_GROUP."""
+"""Header of GET_CONSUMER_LIST_BY_GROUP (38)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GET_CONSUMER_RUNNING_INFO."""
+"""Header of GET_CONSUMER_RUNNING_INFO (307)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GET_CONSUMER_STATUS_FROM_CLIENT."""
+"""Header of GET_CONSUMER_STATUS_FROM_CLIENT (221)."""
 
 from __future__ import annotations
 

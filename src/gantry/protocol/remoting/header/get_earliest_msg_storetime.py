@@ -1,4 +1,4 @@
-"""GET_EARLIEST_MSG_STORETIME."""
+"""Header of GET_EARLIEST_MSG_STORETIME (32)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ class GetEarliestMsgStoretimeRequestHeader(RequestHeader, code=RequestCode.GET_E
 
 
 class GetEarliestMsgStoretimeResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to GET_EARLIEST_MSG_STORETIME."""
 
     timestamp: int = wire("timestamp")

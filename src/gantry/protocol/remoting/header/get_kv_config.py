@@ -1,4 +1,4 @@
-"""GET_KV_CONFIG."""
+"""Header of GET_KV_CONFIG (101)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ class GetKVConfigRequestHeader(RequestHeader, code=RequestCode.GET_KV_CONFIG):
 
 
 class GetKVConfigResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to GET_KV_CONFIG."""
 
     value: str | None = wire("value", default=None)

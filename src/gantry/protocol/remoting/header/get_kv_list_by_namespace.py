@@ -1,4 +1,4 @@
-"""GET_KVLIST_BY_NAMESPACE."""
+"""Header of GET_KVLIST_BY_NAMESPACE (219)."""
 
 from __future__ import annotations
 

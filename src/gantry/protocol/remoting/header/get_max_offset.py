@@ -1,4 +1,4 @@
-"""GET_MAX_OFFSET."""
+"""Header of GET_MAX_OFFSET (30)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ class GetMaxOffsetRequestHeader(RequestHeader, code=RequestCode.GET_MAX_OFFSET):
 
 
 class GetMaxOffsetResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to GET_MAX_OFFSET."""
 
     offset: int = wire("offset")

@@ -1,4 +1,4 @@
-"""GET_MIN_OFFSET."""
+"""Header of GET_MIN_OFFSET (31)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ class GetMinOffsetRequestHeader(RequestHeader, code=RequestCode.GET_MIN_OFFSET):
 
 
 class GetMinOffsetResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to GET_MIN_OFFSET."""
 
     offset: int = wire("offset")

@@ -1,4 +1,4 @@
-"""GET_PRODUCER_CONNECTION_LIST."""
+"""Header of GET_PRODUCER_CONNECTION_LIST (204)."""
 
 from __future__ import annotations
 

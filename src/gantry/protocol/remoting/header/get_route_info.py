@@ -1,4 +1,4 @@
-"""GET_ROUTEINFO_BY_TOPIC."""
+"""Header of GET_ROUTEINFO_BY_TOPIC (105)."""
 
 from __future__ import annotations
 

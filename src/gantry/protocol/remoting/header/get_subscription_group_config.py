@@ -1,4 +1,4 @@
-"""GET_SUBSCRIPTIONGROUP_CONFIG."""
+"""Header of GET_SUBSCRIPTIONGROUP_CONFIG (352)."""
 
 from __future__ import annotations
 

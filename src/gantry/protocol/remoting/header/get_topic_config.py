@@ -1,4 +1,4 @@
-"""GET_TOPIC_CONFIG."""
+"""Header of GET_TOPIC_CONFIG (351)."""
 
 from __future__ import annotations
 

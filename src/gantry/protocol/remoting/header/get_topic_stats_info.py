@@ -1,4 +1,4 @@
-"""GET_TOPIC_STATS_INFO."""
+"""Header of GET_TOPIC_STATS_INFO (202)."""
 
 from __future__ import annotations
 

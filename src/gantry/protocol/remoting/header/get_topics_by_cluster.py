@@ -1,4 +1,4 @@
-"""GET_TOPICS_BY_CLUSTER."""
+"""Header of GET_TOPICS_BY_CLUSTER (224)."""
 
 from __future__ import annotations
 

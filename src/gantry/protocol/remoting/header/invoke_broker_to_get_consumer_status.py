@@ -1,4 +1,4 @@
-"""INVOKE_BROKER_TO_GET_CONSUMER_STATUS."""
+"""Header of INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223)."""
 
 from __future__ import annotations
 

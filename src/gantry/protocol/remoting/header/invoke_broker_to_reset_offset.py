@@ -1,4 +1,4 @@
-"""INVOKE_BROKER_TO_RESET_OFFSET."""
+"""Header of INVOKE_BROKER_TO_RESET_OFFSET (222)."""
 
 from __future__ import annotations
 

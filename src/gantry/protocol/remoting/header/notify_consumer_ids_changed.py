@@ -1,4 +1,4 @@
-"""NOTIFY_CONSUMER_IDS_CHANGED."""
+"""Header of NOTIFY_CONSUMER_IDS_CHANGED (40)."""
 
 from __future__ import annotations
 

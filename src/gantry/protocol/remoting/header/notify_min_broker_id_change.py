@@ -1,4 +1,4 @@
-"""NOTIFY_MIN_BROKER_ID_CHANGE."""
+"""Header of NOTIFY_MIN_BROKER_ID_CHANGE (905)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PULL_MESSAGE."""
+"""Header of PULL_MESSAGE (11)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PullMessageRequestHeader(RequestHeader, code=RequestCode.PULL_MESSAGE):
 
 
 class PullMessageResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to PULL_MESSAGE."""
 
     suggest_which_broker_id: int = wire("suggestWhichBrokerId")
     next_begin_offset: int = wire("nextBeginOffset")

@@ -1,4 +1,4 @@
-"""PUT_KV_CONFIG."""
+"""Header of PUT_KV_CONFIG (100)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""QUERY_CONSUME_QUEUE."""
+"""Header of QUERY_CONSUME_QUEUE (321)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""QUERY_CONSUME_TIME_SPAN."""
+"""Header of QUERY_CONSUME_TIME_SPAN (303)."""
 
 from __future__ import annotations
 

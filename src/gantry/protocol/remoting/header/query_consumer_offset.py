@@ -1,4 +1,4 @@
-"""QUERY_CONSUMER_OFFSET."""
+"""Header of QUERY_CONSUMER_OFFSET (14)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ class QueryConsumerOffsetRequestHeader(RequestHeader, code=RequestCode.QUERY_CON
 
 
 class QueryConsumerOffsetResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to QUERY_CONSUMER_OFFSET."""
 
     offset: int = wire("offset")

@@ -1,4 +1,4 @@
-"""QUERY_CORRECTION_OFFSET."""
+"""Header of QUERY_CORRECTION_OFFSET (308)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""QUERY_DATA_VERSION."""
+"""Header of QUERY_DATA_VERSION (322)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ class QueryDataVersionRequestHeader(RequestHeader, code=RequestCode.QUERY_DATA_V
 
 
 class QueryDataVersionResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to QUERY_DATA_VERSION."""
 
     changed: bool = wire("changed")

@@ -1,4 +1,4 @@
-"""QUERY_MESSAGE."""
+"""Header of QUERY_MESSAGE (12)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class QueryMessageRequestHeader(RequestHeader, code=RequestCode.QUERY_MESSAGE):
 
 
 class QueryMessageResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to QUERY_MESSAGE."""
 
     index_last_update_timestamp: int = wire("indexLastUpdateTimestamp")
     index_last_update_phyoffset: int = wire("indexLastUpdatePhyoffset")

@@ -1,4 +1,4 @@
-"""QUERY_SUBSCRIPTION_BY_CONSUMER."""
+"""Header of QUERY_SUBSCRIPTION_BY_CONSUMER (345)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""QUERY_TOPIC_CONSUME_BY_WHO."""
+"""Header of QUERY_TOPIC_CONSUME_BY_WHO (300)."""
 
 from __future__ import annotations
 

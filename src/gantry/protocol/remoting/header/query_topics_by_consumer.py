@@ -1,4 +1,4 @@
-"""QUERY_TOPICS_BY_CONSUMER."""
+"""Header of QUERY_TOPICS_BY_CONSUMER (343)."""
 
 from __future__ import annotations
 

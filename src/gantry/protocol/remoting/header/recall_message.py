@@ -1,4 +1,4 @@
-"""RECALL_MESSAGE."""
+"""Header of RECALL_MESSAGE (370)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ class RecallMessageRequestHeader(RequestHeader, code=RequestCode.RECALL_MESSAGE)
 
 
 class RecallMessageResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to RECALL_MESSAGE."""
 
     msg_id: str = wire("msgId")

@@ -1,4 +1,4 @@
-"""REGISTER_BROKER."""
+"""Header of REGISTER_BROKER (103)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RegisterBrokerRequestHeader(RequestHeader, code=RequestCode.REGISTER_BROKE
 
 
 class RegisterBrokerResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to REGISTER_BROKER."""
 
     ha_server_addr: str | None = wire("haServerAddr", default=None)
     master_addr: str | None = wire("masterAddr", default=None)

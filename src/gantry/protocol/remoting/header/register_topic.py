@@ -1,4 +1,4 @@
-"""REGISTER_TOPIC_IN_NAMESRV."""
+"""Header of REGISTER_TOPIC_IN_NAMESRV (217)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RESET_CONSUMER_CLIENT_OFFSET."""
+"""Header of RESET_CONSUMER_CLIENT_OFFSET (220)."""
 
 from __future__ import annotations
 

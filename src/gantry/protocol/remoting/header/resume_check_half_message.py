@@ -1,4 +1,4 @@
-"""RESUME_CHECK_HALF_MESSAGE."""
+"""Header of RESUME_CHECK_HALF_MESSAGE (323)."""
 
 from __future__ import annotations
 

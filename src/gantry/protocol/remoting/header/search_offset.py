@@ -1,4 +1,4 @@
-"""SEARCH_OFFSET_BY_TIMESTAMP."""
+"""Header of SEARCH_OFFSET_BY_TIMESTAMP (29)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ class SearchOffsetRequestHeader(RequestHeader, code=RequestCode.SEARCH_OFFSET_BY
 
 
 class SearchOffsetResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to SEARCH_OFFSET_BY_TIMESTAMP."""
 
     offset: int = wire("offset")

@@ -1,4 +1,4 @@
-"""SEND_MESSAGE."""
+"""Header of SEND_MESSAGE (10)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SendMessageRequestHeader(RequestHeader, code=RequestCode.SEND_MESSAGE):
 
 
 class SendMessageResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to SEND_MESSAGE."""
 
     msg_id: str = wire("msgId")
     queue_id: int = wire("queueId", bits=32)

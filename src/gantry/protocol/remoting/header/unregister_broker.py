@@ -1,4 +1,4 @@
-"""UNREGISTER_BROKER."""
+"""Header of UNREGISTER_BROKER (104)."""
 
 from __future__ import annotations
 

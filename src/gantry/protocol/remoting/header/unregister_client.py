@@ -1,4 +1,4 @@
-"""UNREGISTER_CLIENT."""
+"""Header of UNREGISTER_CLIENT (35)."""
 
 from __future__ import annotations
 

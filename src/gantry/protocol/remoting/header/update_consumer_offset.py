@@ -1,4 +1,4 @@
-"""UPDATE_CONSUMER_OFFSET."""
+"""Header of UPDATE_CONSUMER_OFFSET (15)."""
 
 from __future__ import annotations
 

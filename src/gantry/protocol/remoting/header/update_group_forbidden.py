@@ -1,4 +1,4 @@
-"""UPDATE_AND_GET_GROUP_FORBIDDEN."""
+"""Header of UPDATE_AND_GET_GROUP_FORBIDDEN (353)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VIEW_BROKER_STATS_DATA."""
+"""Header of VIEW_BROKER_STATS_DATA (315)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VIEW_MESSAGE_BY_ID."""
+"""Header of VIEW_MESSAGE_BY_ID (33)."""
 
 from __future__ import annotations
 

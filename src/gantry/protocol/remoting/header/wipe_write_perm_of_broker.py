@@ -1,4 +1,4 @@
-"""WIPE_WRITE_PERM_OF_BROKER."""
+"""Header of WIPE_WRITE_PERM_OF_BROKER (205)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ class WipeWritePermOfBrokerRequestHeader(RequestHeader, code=RequestCode.WIPE_WR
 
 
 class WipeWritePermOfBrokerResponseHeader(ResponseHeader):
-    """What comes back."""
+    """Answer to WIPE_WRITE_PERM_OF_BROKER."""
 
     wipe_topic_count: int = wire("wipeTopicCount", bits=32)
