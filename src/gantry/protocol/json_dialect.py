@@ -135,10 +135,10 @@ class _Reader:
             self.position = end + 1
             return result
         try:
-            result, self.position = _scan_string(self.text, self.position + 1, False)
+            text, self.position = _scan_string(self.text, self.position + 1, False)
         except ValueError as error:
             raise self.error(str(error)) from None
-        return result
+        return str(text)
 
     def number(self) -> int | float:
         match = _NUMBER.match(self.text, self.position)

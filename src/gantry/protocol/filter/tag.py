@@ -6,7 +6,7 @@ from gantry._core import java_string_hash
 from gantry.errors import RemoteProtocolError
 from gantry.model.heartbeat import EXPRESSION_TAG, SUB_ALL, SubscriptionData
 
-EXPRESSION_BYTES_MAX = 64 * 1024
+EXPRESSION_LENGTH_MAX = 64 * 1024
 
 
 def build_subscription(
@@ -19,8 +19,8 @@ def build_subscription(
     Source: FilterAPI.buildSubscriptionData (5.3).
     """
     text = expression if expression else SUB_ALL
-    if len(text) > EXPRESSION_BYTES_MAX:
-        raise RemoteProtocolError(f"subscription expression of {len(text)} characters, more than {EXPRESSION_BYTES_MAX}")
+    if len(text) > EXPRESSION_LENGTH_MAX:
+        raise RemoteProtocolError(f"subscription of {len(text)} characters, more than {EXPRESSION_LENGTH_MAX}")
     kind = expression_type or EXPRESSION_TAG
     data = SubscriptionData(topic=topic, sub_string=text, sub_version=sub_version, expression_type=kind)
     if kind != EXPRESSION_TAG or text.strip() == SUB_ALL:
