@@ -12,6 +12,7 @@ Source: RegisterBrokerBody, TopicConfig.encode (5.3).
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from typing import Any
 
@@ -41,14 +42,18 @@ def body_crc32(body: bytes) -> int:
 
 
 def decode_register_broker(body: bytes, *, version: int) -> RegisterBrokerBody:
-    """Either form; compression is told by the first byte, because official brokers announce it wrongly.
+    """Any form; compression is told by the first byte, because official brokers announce it wrongly. Brokers before
+    3.0.11 send the topic wrapper alone.
 
     Raises: RemoteProtocolError, also when the body inflates beyond INFLATED_BYTES_MAX.
     """
     if not body:
         return RegisterBrokerBody()
     if body[0] != 0x78:
-        return json_dialect.decode_as(body, RegisterBrokerBody)
+        members = json_dialect.decode(body)
+        if isinstance(members, dict) and "topicConfigSerializeWrapper" not in members and "topicConfigTable" in members:
+            return RegisterBrokerBody(json_dialect.convert(members, TopicConfigWrapper))
+        return json_dialect.convert(members, RegisterBrokerBody)
     inflater = zlib.decompressobj()
     try:
         data = inflater.decompress(body, INFLATED_BYTES_MAX)
@@ -107,7 +112,10 @@ def _decode_topic(block: bytes) -> TopicConfig:
     except (ValueError, IndexError):
         raise RemoteProtocolError(f"compressed registration: topic entry {block[:80]!r} is not readable") from None
     if len(fields) > 5 and fields[5].strip():
-        attributes: Any = json_dialect.decode(fields[5].encode())
+        # Attributes that do not parse cost the attributes, not the topic, as with the original.
+        attributes: Any = None
+        with contextlib.suppress(RemoteProtocolError):
+            attributes = json_dialect.decode(fields[5].encode())
         if isinstance(attributes, dict):
             config.attributes = {str(key): str(value) for key, value in attributes.items()}
     return config
