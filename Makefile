@@ -1,0 +1,55 @@
+# Gantry. Everything sets itself up: a virtual environment in .venv, the package in it, nothing outside this folder.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed-test
+WORKERS ?= 2
+
+.PHONY: run dev test bench bench-full lint interop crash clean help
+
+help:            ## show this list
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+run: $(INSTALLED)   ## start a server, send messages, receive them, show them
+	$(BIN)/gantry demo
+
+dev: $(INSTALLED)   ## name server and broker in one process, until Ctrl-C
+	$(BIN)/gantry dev
+
+test: $(INSTALLED)  ## unit, property, crash and end-to-end tests
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup tests/unit tests/property tests/crash tests/e2e
+
+lint: $(VENV)/.installed-lint   ## ruff and mypy
+	$(BIN)/ruff check src tests benchmarks setup.py
+	$(BIN)/ruff format --check src tests benchmarks setup.py
+	$(BIN)/mypy
+
+interop: $(INSTALLED)   ## official clients, tools and servers against ours (needs Java, Maven and Go)
+	$(BIN)/python -m pytest -q tests/interop
+
+bench: $(VENV)/.installed-bench   ## about three minutes, side by side with the official broker where Java is there
+	$(BIN)/python -m benchmarks.run --short
+
+bench-full: $(VENV)/.installed-bench   ## every scenario, medians of five
+	$(BIN)/python -m benchmarks.run
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Gantry needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; say make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): $(VENV)/bin/python pyproject.toml setup.py $(wildcard src/gantry/_core/*.pyx)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-lint: $(INSTALLED)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,lint]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(INSTALLED)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,bench]'
+	@touch $@
+
+clean:           ## remove everything made here
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis gantry-data
+	find src -name '*.egg-info' -prune -exec rm -rf {} + ; find src -name '*.so' -delete ; find . -name __pycache__ -prune -exec rm -rf {} +

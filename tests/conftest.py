@@ -1,0 +1,31 @@
+"""What all tests share: the run header names the core in use, and a skip is a failure where none is allowed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+from gantry import __version__
+from gantry._core import ACCEL
+
+REQUIRED = os.environ.get("GANTRY_REQUIRE_INTEROP") == "1"
+
+
+def pytest_report_header() -> str:
+    return f"gantry {__version__}, core: {ACCEL}" + (", interop required" if REQUIRED else "")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With GANTRY_REQUIRE_INTEROP=1 a missing toolchain or missing rights fail the test instead of hiding it."""
+    report = yield
+    wanted = item.get_closest_marker("interop") or item.get_closest_marker("root")
+    if REQUIRED and wanted and report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, but GANTRY_REQUIRE_INTEROP=1: {reason}"
+    return report
