@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import posixpath
-import zlib
 from collections.abc import Callable
 from typing import Any
 
 from gantry.errors import ProtocolError, StoreDamaged, StoreError
 from gantry.protocol import json_dialect
 from gantry.runtime.disk import Disk
+from gantry.runtime.replace import load_file
 
 log = logging.getLogger(__name__)
 
@@ -48,27 +48,10 @@ class ConfigFile:
 
         Raises: StoreDamaged when files exist and none of them parses: starting with an empty table would lose it.
         """
-        reasons: list[str] = []
-        for path in (self.path, self.path + ".bak"):
-            if not self._disk.exists(path):
-                continue
-            data = self._disk.read_file(path)
-            if not data.strip():
-                reasons.append(f"{path} is empty")
-                continue
-            try:
-                value = json_dialect.decode(data)
-            except (ProtocolError, ValueError) as error:
-                reasons.append(f"{path}: {error}")
-                continue
-            for reason in reasons:
-                log.error("using the copy %s, because: %s", path, reason)
-            if path == self.path:
-                self._check_sum(data)
-            return value
-        if reasons and not all(reason.endswith("is empty") for reason in reasons):
-            raise StoreDamaged(f"neither {self.path} nor its backup can be read ({'; '.join(reasons)}); repair or remove them")
-        return None
+        try:
+            return load_file(self._disk, self.path, _parse, checksum_path=self._checksum_path)
+        except ValueError as error:
+            raise StoreDamaged(f"{error}; repair these files or move them away") from None
 
     def changed(self) -> None:
         """The table changed: write it soon."""
@@ -114,13 +97,12 @@ class ConfigFile:
             self._disk.make_dirs(posixpath.dirname(self._checksum_path))
         self._disk.replace_file(self.path, data, keep_backup=True, checksum_path=self._checksum_path)
 
-    def _check_sum(self, data: bytes) -> None:
-        if self._checksum_path is None or not self._disk.exists(self._checksum_path):
-            return
-        want = self._disk.read_file(self._checksum_path).split()
-        have = b"%08x" % zlib.crc32(data)
-        if want and want[0].lower() != have:
-            log.warning("%s was last written by something else than this broker (checksum differs); using it", self.path)
+
+def _parse(data: bytes) -> Any:
+    try:
+        return json_dialect.decode(data)
+    except ProtocolError as error:
+        raise ValueError(str(error)) from None
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

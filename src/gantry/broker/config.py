@@ -1,0 +1,145 @@
+"""Settings of the broker, under their official names.
+
+The store's keys are declared in `gantry.store.config` and inherited here, so that one object holds them all and every key
+is declared once.
+"""
+
+from __future__ import annotations
+
+from gantry.model import perm_name, topic_validator
+from gantry.runtime.address import host_name, local_ip
+from gantry.runtime.config import key
+from gantry.store.config import StoreConfig
+
+ASYNC_MASTER = "ASYNC_MASTER"
+SYNC_MASTER = "SYNC_MASTER"
+SLAVE = "SLAVE"
+
+
+class BrokerConfig(StoreConfig):
+    """A broker's settings. Source: BrokerConfig, NettyServerConfig, MessageStoreConfig (5.3, 5.5)."""
+
+    # -- who and where
+    broker_cluster_name: str = key("brokerClusterName", "DefaultCluster", doc="Cluster this broker belongs to.")
+    broker_name: str = key("brokerName", host_name, doc="Name shared by a master and its slaves; the machine's name by default.")
+    broker_id: int = key("brokerId", 0, doc="0 is the master; masters are forced to it.", minimum=0)
+    broker_ip1: str = key("brokerIP1", local_ip, doc="Address told to clients and name servers, and stored in messages.")
+    broker_ip2: str = key("brokerIP2", local_ip, doc="Address told to slaves for replication.")
+    listen_port: int = key("listenPort", 10911, doc="Port of the broker; listenPort - 2 is the fast port.", minimum=0, maximum=65535)
+    bind_address: str = key("bindAddress", "0.0.0.0", doc="Address to listen on.")
+    namesrv_addr: str = key("namesrvAddr", "", doc="Name servers, `ip:port` joined by `;`.")
+    fetch_namesrv_addr_by_address_server: bool = key(
+        "fetchNamesrvAddrByAddressServer", False, doc="Ask the address server (HTTP) for the name servers, again and again."
+    )
+    fetch_name_srv_addr_by_dns_lookup: bool = key(
+        "fetchNameSrvAddrByDnsLookup", False, doc="Resolve the host of namesrvAddr by DNS and use every address it has."
+    )
+    fetch_namesrv_addr_interval: int = key(
+        "fetchNamesrvAddrInterval", 10_000, doc="Time between two questions to the address server.", unit="ms", minimum=100
+    )
+    rmq_address_server_domain: str = key("rmqAddressServerDomain", "jmenv.tbsite.net", doc="Host of the address server, with or without a port.")
+    rmq_address_server_sub_group: str = key("rmqAddressServerSubGroup", "nsaddr", doc="Last part of the address server's path.")
+    rocketmq_home: str = key("rocketmqHome", "", doc="Kept for official files; nothing is read from it.")
+
+    # -- registration
+    register_name_server_period: int = key(
+        "registerNameServerPeriod", 30_000, doc="Time between two registrations; held between 10 s and 60 s.", unit="ms", minimum=1
+    )
+    register_broker_timeout_mills: int = key(
+        "registerBrokerTimeoutMills", 24_000, doc="How long one name server may take to answer a registration.", unit="ms", minimum=1
+    )
+    compressed_register: bool = key("compressedRegister", False, doc="Send the registration's body compressed.")
+    force_register: bool = key(
+        "forceRegister", True, doc="Register in full each time; otherwise only when a name server does not have the newest tables.",
+        reloadable=True,
+    )  # fmt: skip
+
+    # -- topics and groups
+    auto_create_topic_enable: bool = key("autoCreateTopicEnable", True, doc="A send may create its topic.", reloadable=True)
+    auto_create_subscription_group: bool = key(
+        "autoCreateSubscriptionGroup", True, doc="A consumer may create its group.", reloadable=True
+    )
+    default_topic_queue_nums: int = key(
+        "defaultTopicQueueNums", 8, doc="Queues of a topic created by a send, at most.", minimum=1, maximum=65536, reloadable=True
+    )
+    cluster_topic_enable: bool = key("clusterTopicEnable", True, doc="The topic named after the cluster may be used.")
+    broker_topic_enable: bool = key("brokerTopicEnable", True, doc="The topic named after the broker may be used.")
+    trace_topic_enable: bool = key("traceTopicEnable", False, doc="This broker keeps message traces.")
+    msg_trace_topic_name: str = key("msgTraceTopicName", topic_validator.TRACE_TOPIC, doc="Topic of the message traces.")
+    revive_queue_num: int = key("reviveQueueNum", 8, doc="Queues of the POP revive topic.", minimum=1)
+    broker_permission: int = key(
+        "brokerPermission", perm_name.PERM_READ_WRITE, doc="4 readable, 2 writeable; masks every topic's permission in the route.",
+        minimum=0, maximum=7, reloadable=True,
+    )  # fmt: skip
+
+    # -- sending
+    start_accept_send_request_time_stamp: int = key(
+        "startAcceptSendRequestTimeStamp", 0, doc="Sends before this wall clock time are refused.", unit="ms since 1970", minimum=0,
+        reloadable=True,
+    )  # fmt: skip
+    reject_transaction_message: bool = key("rejectTransactionMessage", False, doc="Refuse half messages.", reloadable=True)
+    region_id: str = key("regionId", "DefaultRegion", doc="Region put into messages and answers of sends.")
+    trace_on: bool = key("traceOn", True, doc="Tell clients that tracing is wanted.", reloadable=True)
+    send_wait_count_max: int = key(
+        "sendWaitCountMax", 65_536, doc="Sends that may wait for the disk or a slave at a time; beyond that they are answered busy.", minimum=1
+    )
+
+    # -- pulling
+    long_polling_enable: bool = key("longPollingEnable", True, doc="Pulls that find nothing wait as long as they ask.", reloadable=True)
+    short_polling_time_mills: int = key(
+        "shortPollingTimeMills", 1000, doc="How long such a pull waits when longPollingEnable is off.", unit="ms", minimum=1, reloadable=True
+    )
+    suspend_timeout_millis_max: int = key(
+        "suspendTimeoutMillisMax", 600_000, doc="Longest time a pull may ask to wait.", unit="ms", minimum=1
+    )
+    pull_hold_count_max: int = key(
+        "pullHoldCountMax", 100_000, doc="Pulls that may wait at a time; further ones are answered busy.", minimum=1
+    )
+    lite_pull_message_enable: bool = key("litePullMessageEnable", True, doc="Serve lite pull consumers.", reloadable=True)
+    slave_read_enable: bool = key("slaveReadEnable", False, doc="Send consumers that lag to a slave.", reloadable=True)
+    enable_property_filter: bool = key("enablePropertyFilter", False, doc="Allow SQL92 expressions over properties.")
+    filter_support_retry: bool = key("filterSupportRetry", False, doc="Apply SQL92 expressions to retried messages too.")
+    reject_pull_consumer_enable: bool = key(
+        "rejectPullConsumerEnable", False, doc="Refuse pulls of consumers that sent no heartbeat.", reloadable=True
+    )
+    use_server_side_reset_offset: bool = key(
+        "useServerSideResetOffset", True, doc="Offsets reset by an operator are handed out with the next pull.", reloadable=True
+    )
+    pull_batch_max_message_count: int = key("pullBatchMaxMessageCount", 160, doc="Messages per pull that may be asked for.", minimum=1)
+    default_query_max_num: int = key("defaultQueryMaxNum", 32, doc="Messages a query by unique key looks for.", minimum=1)
+
+    # -- offsets and delays
+    flush_consumer_offset_interval: int = key(
+        "flushConsumerOffsetInterval", 5000, doc="Time between two writes of consumerOffset.json.", unit="ms", minimum=10
+    )
+    consumer_offset_update_version_step: int = key(
+        "consumerOffsetUpdateVersionStep", 500, doc="Commits per step of the offset table's version.", minimum=1
+    )
+    delay_offset_update_version_step: int = key(
+        "delayOffsetUpdateVersionStep", 200, doc="Deliveries per step of the delay table's version.", minimum=1
+    )
+
+    # -- clients
+    notify_consumer_ids_changed_enable: bool = key(
+        "notifyConsumerIdsChangedEnable", True, doc="Tell consumers at once when their group changes.", reloadable=True
+    )
+    channel_expired_timeout: int = key(
+        "channelExpiredTimeout", 120_000, doc="A client without a heartbeat for so long is gone.", unit="ms", minimum=1
+    )
+    subscription_expired_timeout: int = key(
+        "subscriptionExpiredTimeout", 600_000, doc="A subscription not seen for so long is forgotten.", unit="ms", minimum=1
+    )
+    enable_detail_stat: bool = key("enableDetailStat", True, doc="Keep figures per queue, too.")
+    server_channel_max_idle_time_seconds: int = key(
+        "serverChannelMaxIdleTimeSeconds", 120, doc="Connections silent for so long are closed.", unit="s", minimum=1
+    )
+
+    # -- administration
+    config_black_list: str = key(
+        "configBlackList", "configBlackList;brokerConfigPath", doc="Keys that are shown to nobody and changed by nobody; the allow list of reloadable keys comes before it."
+    )
+    broker_config_path: str = key("brokerConfigPath", "", doc="The file the broker was started with.")
+
+    @property
+    def is_slave(self) -> bool:
+        return self.broker_role == SLAVE

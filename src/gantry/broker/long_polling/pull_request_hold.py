@@ -1,0 +1,178 @@
+"""Pull requests that found nothing and wait for a message or their time-out.
+
+Theory. A held pull is in three places: with its queue (to be found by an arrival), with its connection (to be dropped
+when that closes) and in a slot of the time wheel (to be found when its time is over). Leaving takes it out of all three
+at once, so each hold ends exactly once. Woken pulls are run on the next turn of the loop: an arrival is told from inside
+the store's commit, where no read may start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from gantry.runtime.clock import Clock, TimerHandle
+
+K = TypeVar("K")
+
+log = logging.getLogger(__name__)
+
+WHEEL_SLOT_MS = 100
+"""Precision of expiry: a pull is answered at most this much late."""
+
+
+class HeldPull:
+    """One waiting pull.
+
+    `matches` is the subscription's filter over tag hashes (None: every message); `offset` the queue entry it waits for.
+    Units: deadline_ms on the monotonic clock.
+    """
+
+    __slots__ = ("channel_id", "context", "deadline_ms", "header", "matches", "offset", "queue", "request", "slot")
+
+    def __init__(
+        self,
+        *,
+        context: Any,
+        request: Any,
+        header: Any,
+        channel_id: int,
+        topic: str,
+        queue_id: int,
+        offset: int,
+        matches: Callable[[int], bool] | None,
+        deadline_ms: int,
+    ) -> None:
+        self.context = context
+        self.request = request
+        self.header = header
+        self.channel_id = channel_id
+        self.queue = (topic, queue_id)
+        self.offset = offset
+        self.matches = matches
+        self.deadline_ms = deadline_ms
+        self.slot = -1
+
+
+class PullRequestHold:
+    """The waiting pulls of this broker.
+
+    `resume(held, expired)` runs a pull again; it is set by the pull processor. At most `count_max` pulls wait; hold()
+    answers False beyond that. Source: PullRequestHoldService (5.3), whose 5 s scan the wheel replaces.
+    """
+
+    def __init__(self, clock: Clock, *, count_max: int) -> None:
+        self._clock = clock
+        self._count_max = count_max
+        self._queues: dict[tuple[str, int], dict[HeldPull, None]] = {}
+        self._channels: dict[int, dict[HeldPull, None]] = {}
+        self._wheel: dict[int, dict[HeldPull, None]] = {}
+        self._timer: TimerHandle | None = None
+        self._ready: list[HeldPull] = []
+        self._count = 0
+        self._closed = False
+        self.resume: Callable[[HeldPull, bool], None] = _nobody
+
+    @property
+    def count(self) -> int:
+        """Pulls waiting now."""
+        return self._count
+
+    def hold(self, held: HeldPull) -> bool:
+        """Lets a pull wait; False when no more may."""
+        if self._closed or self._count >= self._count_max:
+            return False
+        held.slot = -(-held.deadline_ms // WHEEL_SLOT_MS)
+        self._queues.setdefault(held.queue, {})[held] = None
+        self._channels.setdefault(held.channel_id, {})[held] = None
+        self._wheel.setdefault(held.slot, {})[held] = None
+        self._count += 1
+        if self._timer is None:
+            self._set_timer()
+        return True
+
+    def message_arrived(
+        self,
+        topic: str,
+        queue_id: int,
+        next_offset: int,
+        tags_code: int,
+        store_timestamp: int = 0,
+        properties: bytes = b"",
+    ) -> None:
+        """A message became readable; `next_offset` is the queue's end behind it. Called by the store, per message."""
+        waiting = self._queues.get((topic, queue_id))
+        if waiting is None:
+            return
+        woken = [
+            held
+            for held in waiting
+            if next_offset > held.offset and (held.matches is None or held.matches(tags_code))
+        ]
+        for held in woken:
+            self._wake(held)
+
+    def wake_queue(self, topic: str, queue_id: int) -> None:
+        """Runs every pull of a queue again: something about it changed (offset reset, topic deleted)."""
+        for held in list(self._queues.get((topic, queue_id), ())):
+            self._wake(held)
+
+    def channel_closed(self, channel_id: int) -> None:
+        """Nobody is there to be answered."""
+        for held in list(self._channels.get(channel_id, ())):
+            self._remove(held)
+
+    def close(self) -> None:
+        """Answers every waiting pull as if its time were over; no further one may wait."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for waiting in list(self._queues.values()):
+            for held in list(waiting):
+                self._remove(held)
+                self.resume(held, True)
+
+    def _wake(self, held: HeldPull) -> None:
+        self._remove(held)
+        if not self._ready:
+            asyncio.get_running_loop().call_soon(self._run_ready)
+        self._ready.append(held)
+
+    def _run_ready(self) -> None:
+        ready, self._ready = self._ready, []
+        for held in ready:
+            self.resume(held, False)
+
+    def _remove(self, held: HeldPull) -> None:
+        _drop(self._queues, held.queue, held)
+        _drop(self._channels, held.channel_id, held)
+        _drop(self._wheel, held.slot, held)
+        self._count -= 1
+
+    def _set_timer(self) -> None:
+        now = self._clock.monotonic_ms()
+        self._timer = self._clock.call_later(WHEEL_SLOT_MS - now % WHEEL_SLOT_MS, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        slot = self._clock.monotonic_ms() // WHEEL_SLOT_MS
+        for due in [number for number in self._wheel if number <= slot]:
+            for held in list(self._wheel.get(due, ())):
+                self._remove(held)
+                self.resume(held, True)
+        if self._wheel and self._timer is None and not self._closed:
+            self._set_timer()
+
+
+def _drop(table: dict[K, dict[HeldPull, None]], key: K, held: HeldPull) -> None:
+    members = table[key]
+    del members[held]
+    if not members:
+        del table[key]
+
+
+def _nobody(held: HeldPull, expired: bool) -> None:
+    log.error("a held pull of %s queue %d has nobody to run it", *held.queue)

@@ -1,0 +1,367 @@
+"""SEND_MESSAGE, SEND_MESSAGE_V2, SEND_BATCH_MESSAGE: the complete rules, one request at a time.
+
+The common sends are taken by `broker.hot` before they get here; what comes here is everything else: unknown topics,
+delayed and retried messages, missing unique keys, batches with trouble inside, and every refusal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from gantry.errors import BrokerError, DiskFull, LocalProtocolError, MessageIllegal, RemoteProtocolError, StoreError
+from gantry.model import StoreMessage, TopicConfig, message_const, names, perm_name, sys_flag, topic_config, topic_validator
+from gantry.protocol.message.batch import decode_batch, join_properties
+from gantry.protocol.message.message_id import offset_msg_id
+from gantry.protocol.message.properties import decode_properties, encode_properties, find_property
+from gantry.protocol.remoting.codes import V3_4_9, RequestCode, ResponseCode
+from gantry.protocol.remoting.command import RemotingCommand
+from gantry.protocol.remoting.header.send_message import SendMessageRequestHeader, SendMessageResponseHeader
+from gantry.protocol.remoting.header.send_message_v2 import SendMessageRequestHeaderV2
+from gantry.runtime.address import split_address
+from gantry.runtime.remoting_server import RequestContext
+from gantry.store import PutResult
+
+from ..schedule.delay_level import to_schedule_topic
+from ..topic.topic_config_manager import retry_topic_config
+from . import put_answer
+from .remarks import group_not_exist, topic_not_exist
+
+if TYPE_CHECKING:
+    from ..context import BrokerContext
+
+log = logging.getLogger(__name__)
+
+DLQ_NUMS_PER_GROUP = 1
+BATCH_COUNT_MAX = 65_536
+"""Members of one batch: more than fit usefully into 4 MiB, and a bound on what one request makes us allocate."""
+
+_TIMER_PROPERTIES = (message_const.TIMER_DELIVER_MS, message_const.TIMER_DELAY_MS, message_const.TIMER_DELAY_SEC)
+_REFUSED_IN_BATCH = (
+    message_const.DELAY_TIME_LEVEL,
+    message_const.TRANSACTION_PREPARED,
+    *_TIMER_PROPERTIES,
+)
+
+
+class SendMessageProcessor:
+    """Answers one send. Source: SendMessageProcessor, AbstractSendMessageProcessor, HookUtils (5.3)."""
+
+    def __init__(self, broker: BrokerContext) -> None:
+        self._broker = broker
+
+    def __call__(
+        self, ctx: RequestContext, request: RemotingCommand, header: SendMessageRequestHeader | SendMessageRequestHeaderV2
+    ) -> Awaitable[RemotingCommand]:
+        return self._send(ctx, request, header.to_v1() if isinstance(header, SendMessageRequestHeaderV2) else header)
+
+    async def _send(self, ctx: RequestContext, request: RemotingCommand, header: SendMessageRequestHeader) -> RemotingCommand:
+        try:
+            topic = await self._check(ctx, header)
+            if header.batch or request.code == RequestCode.SEND_BATCH_MESSAGE:
+                response = await self._send_batch(ctx, request, header, topic)
+            else:
+                response = await self._send_one(ctx, request, header, topic)
+        except BrokerError as refused:
+            response = request.reply(refused.response_code, refused.remark)
+            self._broker.stats.put_failure()
+        config = self._broker.config
+        fields = response.ext_fields if response.ext_fields is not None else {}
+        fields[message_const.MSG_REGION] = config.region_id
+        fields[message_const.TRACE_SWITCH] = "true" if config.trace_on else "false"
+        response.ext_fields = fields
+        return response
+
+    # -- rules
+
+    async def _check(self, ctx: RequestContext, header: SendMessageRequestHeader) -> TopicConfig:
+        """What holds for every send; the topic, created when the rules allow it. Raises: BrokerError."""
+        config, topics = self._broker.config, self._broker.topics
+        starts_at = config.start_accept_send_request_time_stamp
+        if starts_at and self._broker.clock.now_ms() < starts_at:
+            shown = datetime.fromtimestamp(starts_at / 1000).strftime("%Y-%m-%d %H:%M:%S,") + f"{starts_at % 1000:03d}"
+            raise BrokerError(ResponseCode.SYSTEM_ERROR, f"broker unable to service, until {shown}")
+        name = header.topic
+        if not perm_name.is_writeable(config.broker_permission) and topics.is_order_topic(name):
+            raise BrokerError(ResponseCode.NO_PERMISSION, f"the broker[{config.broker_ip1}] sending message is forbidden")
+        remark = topic_validator.validate_topic(name)
+        if remark is not None:
+            raise BrokerError(ResponseCode.INVALID_PARAMETER, remark)
+        if topic_validator.is_not_allowed_send_topic(name):
+            raise BrokerError(ResponseCode.NO_PERMISSION, f"Sending message to topic[{name}] is forbidden.")
+        topic = topics.select(name) or await self._create_topic(ctx, header)
+        if header.queue_id >= max(topic.write_queue_nums, topic.read_queue_nums):
+            raise BrokerError(
+                ResponseCode.INVALID_PARAMETER,
+                f"request queueId[{header.queue_id}] is illegal, {describe(topic)} Producer: {ctx.channel.remote_address}",
+            )
+        return topic
+
+    async def _create_topic(self, ctx: RequestContext, header: SendMessageRequestHeader) -> TopicConfig:
+        name, topics = header.topic, self._broker.topics
+        retry = names.is_retry_topic(name)
+        unit_flag = 0
+        if header.unit_mode:
+            unit_flag = sys_flag.TOPIC_UNIT_SUB if retry else sys_flag.TOPIC_UNIT
+        log.warning("the topic %s not exist, producer: %s", name, ctx.channel.remote_address)
+        try:
+            topic = await topics.create_in_send(
+                name,
+                header.default_topic,
+                header.default_topic_queue_nums,
+                topic_sys_flag=unit_flag,
+                remote_address=ctx.channel.remote_address,
+            )
+            if topic is None and retry:
+                topic = await topics.create_if_absent(retry_topic_config(name, 1, perm_name.PERM_READ_WRITE, unit_flag))
+        except StoreError as error:
+            raise BrokerError(
+                ResponseCode.SERVICE_NOT_AVAILABLE, f"topic[{name}] cannot be created now, its file is not written: {error}"
+            ) from error
+        if topic is None:
+            raise BrokerError(ResponseCode.TOPIC_NOT_EXIST, topic_not_exist(name))
+        return topic
+
+    def _queue_id(self, header: SendMessageRequestHeader, topic: TopicConfig) -> int:
+        if header.queue_id >= 0:
+            return header.queue_id
+        if topic.write_queue_nums <= 0:
+            raise BrokerError(ResponseCode.NO_PERMISSION, f"the topic[{topic.topic_name}] has no queue to write to")
+        return self._broker.rng.randrange(topic.write_queue_nums)
+
+    # -- one message
+
+    async def _send_one(
+        self, ctx: RequestContext, request: RemotingCommand, header: SendMessageRequestHeader, topic: TopicConfig
+    ) -> RemotingCommand:
+        broker = self._broker
+        queue_id = self._queue_id(header, topic)
+        name = topic.topic_name
+        properties = self._properties(header)
+        if names.is_retry_topic(name):
+            topic, queue_id = await self._retry_or_dead_letter(request, header, topic, queue_id, properties)
+            name = topic.topic_name
+        flags = header.sys_flag
+        self._refuse_not_supported(properties, flags)
+        if topic.topic_filter_type == topic_config.MULTI_TAG:
+            flags |= sys_flag.MULTI_TAGS
+        unique_key = properties.get(message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX)
+        if unique_key is None:
+            unique_key = broker.unique_ids.next_id(broker.clock.now_ms())
+            properties[message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX] = unique_key
+        properties[message_const.CLUSTER] = broker.config.broker_cluster_name
+        level = delay_level_of(properties)
+        stored_queue_id = queue_id
+        if level > 0:
+            for timer_property in _TIMER_PROPERTIES:
+                properties.pop(timer_property, None)
+            name, stored_queue_id = to_schedule_topic(properties, name, queue_id, level, broker.schedule.max_delay_level)
+        message = StoreMessage(
+            topic=name,
+            queue_id=stored_queue_id,
+            body=request.body,
+            properties=encoded(properties),
+            flag=header.flag,
+            sys_flag=flags,
+            born_timestamp=header.born_timestamp,
+            born_host=split_address(ctx.channel.remote_address),
+            store_host=broker.store_host,
+            reconsume_times=header.reconsume_times or 0,
+            wait_store_ok=waits_for_store(properties),
+        )
+        result = await put(broker, message)
+        return self._answer(request, name, queue_id, unique_key, result)
+
+    def _properties(self, header: SendMessageRequestHeader) -> dict[str, str]:
+        """The message's properties, with the region's added and the POP handle removed."""
+        properties = decode_properties(header.properties) if header.properties else {}
+        properties.pop(message_const.POP_CK, None)
+        properties[message_const.MSG_REGION] = self._broker.config.region_id
+        properties[message_const.TRACE_SWITCH] = "true" if self._broker.config.trace_on else "false"
+        return properties
+
+    def _refuse_not_supported(self, properties: dict[str, str], flags: int) -> None:
+        """What this broker cannot keep its promise for is refused, never stored as an ordinary message."""
+        if properties.get(message_const.TRANSACTION_PREPARED, "").lower() == "true" or flags & sys_flag.TRANSACTION_MASK:
+            broker_ip = self._broker.config.broker_ip1
+            raise BrokerError(
+                ResponseCode.NO_PERMISSION,
+                f"the broker[{broker_ip}] sending transaction message is forbidden: "
+                "transaction messages are not supported by this broker version",
+            )
+        if flags & (sys_flag.INNER_BATCH | sys_flag.NEED_UNWRAP) or message_const.INNER_NUM in properties:
+            raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, "inner batch messages are not supported by this broker version")
+        if delay_level_of(properties) <= 0 and any(name in properties for name in _TIMER_PROPERTIES):
+            raise BrokerError(
+                ResponseCode.SYSTEM_ERROR,
+                "accurate timer message is not enabled, timerWheelEnable is false: timer messages are not supported by this "
+                "broker version, use a delay level (property DELAY, 1 to 18)",
+            )
+
+    async def _retry_or_dead_letter(
+        self,
+        request: RemotingCommand,
+        header: SendMessageRequestHeader,
+        topic: TopicConfig,
+        queue_id: int,
+        properties: dict[str, str],
+    ) -> tuple[TopicConfig, int]:
+        """A message sent to a retry topic goes to the dead letters once its tries are used up.
+
+        So do the messages of a group that holds queue locks: its consumers are orderly and send here only what they
+        gave up. Source: SendMessageProcessor.handleRetryAndDLQ (5.3).
+        """
+        broker = self._broker
+        group = topic.topic_name.removeprefix(names.RETRY_GROUP_TOPIC_PREFIX)
+        group_config = broker.subscriptions.find(group)
+        if group_config is None:
+            raise BrokerError(ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, group_not_exist(group))
+        tries_max = group_config.retry_max_times
+        if request.version >= V3_4_9 and header.max_reconsume_times is not None:
+            tries_max = header.max_reconsume_times
+        if (header.reconsume_times or 0) <= tries_max and broker.locks.is_lock_all_expired(group):
+            return topic, queue_id
+        properties.pop(message_const.DELAY_TIME_LEVEL, None)
+        dead_letters = await dlq_topic(broker, group)
+        broker.stats.dlq(group, topic.topic_name)
+        return dead_letters, broker.rng.randrange(DLQ_NUMS_PER_GROUP)
+
+    # -- a batch
+
+    async def _send_batch(
+        self, ctx: RequestContext, request: RemotingCommand, header: SendMessageRequestHeader, topic: TopicConfig
+    ) -> RemotingCommand:
+        broker = self._broker
+        name = topic.topic_name
+        if len(name) > topic_validator.TOPIC_LENGTH_MAX:
+            raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, f"message topic length too long {len(name)}")
+        if names.is_retry_topic(name):
+            raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, f"batch request does not support retry group {name}")
+        queue_id = self._queue_id(header, topic)
+        flags = header.sys_flag
+        properties = self._properties(header)
+        self._refuse_not_supported(properties, flags)
+        if delay_level_of(properties) > 0:
+            raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, "a batch cannot be delayed")
+        if topic.topic_filter_type == topic_config.MULTI_TAG:
+            flags |= sys_flag.MULTI_TAGS
+        properties[message_const.CLUSTER] = broker.config.broker_cluster_name
+        shared = encoded(properties)
+        try:
+            elements = decode_batch(request.body, count_max=BATCH_COUNT_MAX)
+        except RemoteProtocolError as error:
+            raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, f"the batch is malformed: {error}") from None
+        if not elements:
+            raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, "the batch holds no message")
+        for element in elements:
+            for refused in _REFUSED_IN_BATCH:
+                if find_property(element.properties, refused.encode()) is not None:
+                    raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, f"a member of a batch cannot have the property {refused}")
+        born_host, reconsume_times, wait = split_address(ctx.channel.remote_address), header.reconsume_times or 0, waits_for_store(properties)
+        messages = [
+            StoreMessage(
+                topic=name,
+                queue_id=queue_id,
+                body=element.body,
+                properties=join_properties(element.properties, shared),
+                flag=element.flag,
+                sys_flag=flags,
+                born_timestamp=header.born_timestamp,
+                born_host=born_host,
+                store_host=broker.store_host,
+                reconsume_times=reconsume_times,
+                wait_store_ok=wait,
+            )
+            for element in elements
+        ]
+        result = await put_batch(broker, messages)
+        return self._answer(request, name, queue_id, properties.get(message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX), result)
+
+    # -- answers
+
+    def _answer(
+        self, request: RemotingCommand, stored_topic: str, queue_id: int, unique_key: str | None, result: PutResult
+    ) -> RemotingCommand:
+        """The answer to a put: `queue_id` is the one the sender asked for, also when the message waits elsewhere."""
+        broker = self._broker
+        code = put_answer.STORED_CODES.get(result.status)
+        if code is None or not result.records:
+            raise BrokerError(*put_answer.refusal(result.status, broker))
+        records = result.records
+        broker.stats.topic_put(stored_topic, queue_id, len(records), sum(record.size for record in records))
+        return request.reply(
+            code,
+            header=SendMessageResponseHeader(
+                msg_id=",".join(offset_msg_id(broker.store_host, record.physical_offset) for record in records),
+                queue_id=queue_id,
+                queue_offset=records[0].queue_offset,
+                transaction_id=unique_key,
+            ),
+        )
+
+
+async def dlq_topic(broker: BrokerContext, group: str) -> TopicConfig:
+    """The group's dead letter topic, created when it is missing."""
+    try:
+        return await broker.topics.create_if_absent(
+            retry_topic_config(names.dlq_topic(group), DLQ_NUMS_PER_GROUP, perm_name.PERM_READ_WRITE)
+        )
+    except StoreError as error:
+        raise BrokerError(
+            ResponseCode.SYSTEM_ERROR, f"topic[{names.dlq_topic(group)}] not exist and cannot be created now: {error}"
+        ) from error
+
+
+async def put(broker: BrokerContext, message: StoreMessage) -> PutResult:
+    """One put, its errors told as refusals. Raises: BrokerError."""
+    return await put_batch(broker, [message])
+
+
+async def put_batch(broker: BrokerContext, messages: list[StoreMessage]) -> PutResult:
+    try:
+        return await broker.store.put_batch(messages)
+    except MessageIllegal:
+        raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, put_answer.message_illegal(broker)) from None
+    except DiskFull as error:
+        raise BrokerError(ResponseCode.SERVICE_NOT_AVAILABLE, put_answer.service_not_available(broker)) from error
+    except StoreError as error:
+        log.error("a message was not stored: %s", error)
+        raise BrokerError(ResponseCode.SERVICE_NOT_AVAILABLE, put_answer.service_not_available(broker)) from error
+
+
+def delay_level_of(properties: dict[str, str]) -> int:
+    """The level a sender asks for, 0 for none. Raises: BrokerError when it is no number."""
+    text = properties.get(message_const.DELAY_TIME_LEVEL)
+    if text is None:
+        return 0
+    try:
+        return int(text)
+    except ValueError:
+        raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, f"the delay level {text[:32]!r} is not a number") from None
+
+
+def encoded(properties: dict[str, str]) -> bytes:
+    try:
+        return encode_properties(properties)
+    except LocalProtocolError as error:
+        raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, str(error)) from None
+
+
+def waits_for_store(properties: dict[str, str]) -> bool:
+    """Whether the sender waits for disk and slaves; missing means yes. Source: Message.isWaitStoreMsgOK (5.3)."""
+    return properties.get(message_const.WAIT_STORE_MSG_OK, "true").lower() == "true"
+
+
+def describe(topic: TopicConfig) -> str:
+    """A topic as the official remarks show it. Source: TopicConfig.toString (5.3)."""
+    attributes = ", ".join(f"{name}={value}" for name, value in topic.attributes.items())
+    return (
+        f"TopicConfig [topicName={topic.topic_name}, readQueueNums={topic.read_queue_nums}, "
+        f"writeQueueNums={topic.write_queue_nums}, perm={perm_name.perm_text(topic.perm)}, "
+        f"topicFilterType={topic.topic_filter_type}, topicSysFlag={topic.topic_sys_flag}, "
+        f"order={'true' if topic.order else 'false'}, attributes={{{attributes}}}]"
+    )
+
+
