@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from gantry.runtime.rng import Rng
     from gantry.store import MessageStore
 
+    from .client_manager.client_manager import ClientManager
     from .client_manager.consumer_manager import ConsumerManager
     from .client_manager.producer_manager import ProducerManager
     from .client_manager.rebalance_lock_manager import RebalanceLockManager
     from .config import BrokerConfig
+    from .config_updates import ConfigUpdates
     from .long_polling.pull_request_hold import PullRequestHold
+    from .message_request_mode_manager import MessageRequestModeManager
     from .offset.consumer_offset_manager import ConsumerOffsetManager
     from .outer_api import BrokerOuterAPI
     from .schedule.schedule_message_service import ScheduleMessageService
@@ -49,11 +52,14 @@ class BrokerContext:
     consumers: ConsumerManager
     producers: ProducerManager
     locks: RebalanceLockManager
+    client_manager: ClientManager
     long_polling: PullRequestHold
     schedule: ScheduleMessageService
     stats: BrokerStats
     outer_api: BrokerOuterAPI
     remoting_client: RemotingClient
+    config_updates: ConfigUpdates
+    request_modes: MessageRequestModeManager
     address: str
     store_host: tuple[str, int]
     started_ms: int = 0
