@@ -1,0 +1,1 @@
+"""One file per request; `table` says which code leads to which."""
