@@ -73,9 +73,10 @@ class ConfigKey:
             if self.optional:
                 return None
             raise self._refuse("nothing")
-        if self.kind is float and value.__class__ is int:
+        actual: type = type(value)
+        if self.kind is float and actual is int:
             value = float(value)
-        if value.__class__ is not self.kind:
+        elif actual is not self.kind:
             raise self._refuse(repr(value))
         if self.kind is int and not _INT64[0] <= value <= _INT64[1]:
             raise self._refuse(str(value))

@@ -1,3 +1,9 @@
 """A simulated world for tests, ours and users': virtual clock, memory network, faulty disk, seeded randomness."""
 
 from __future__ import annotations
+
+from .memory_net import MemoryNet
+from .seeded_rng import SeededRng
+from .virtual_clock import VirtualClock, settle
+
+__all__ = ["MemoryNet", "SeededRng", "VirtualClock", "settle"]

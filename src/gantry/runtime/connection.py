@@ -1,0 +1,226 @@
+"""The callbacks of one remoting connection, the same for both ends: bytes in, frames cut, requests served."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from gantry.errors import RemoteProtocolError
+from gantry.protocol.remoting.command import decode_frame
+from gantry.protocol.remoting.frame import Frame, FrameDecoder
+
+from .channel import Channel
+from .clock import Clock
+from .net import Transport
+from .remoting_limits import RemotingLimits
+from .request_table import RequestDispatcher
+
+log = logging.getLogger(__name__)
+
+
+class Ingest(Protocol):
+    """Cuts the bytes of one connection into frames.
+
+    It may serve frames itself (writing to the channel) and return only those it leaves to the request table. What it
+    writes during the call leaves together with all other output of the same read.
+    """
+
+    def ingest(self, data: bytes) -> list[Frame]:
+        """Raises: RemoteProtocolError when the bytes are no frames; the connection is closed then.
+
+        When whole frames came before the bad bytes, they are returned, and the error is left in `failure`.
+        """
+
+    @property
+    def partial(self) -> bool:
+        """An unfinished frame is held."""
+
+    @property
+    def failure(self) -> RemoteProtocolError | None:
+        """What was wrong behind the frames last returned; the connection is closed once they are served."""
+
+
+IngestFactory = Callable[[Channel], Ingest]
+
+
+class Handshake(Protocol):
+    """Takes the first bytes of a connection (a proxy header, TLS) before they count as frames."""
+
+    def receive(self, data: bytes) -> bytes | None:
+        """The bytes that follow the handshake (maybe none) once it is over, None until then.
+
+        Raises: RemoteProtocolError to close the connection.
+        """
+
+
+HandshakeFactory = Callable[[Channel], Handshake | None]
+
+
+class FrameIngest:
+    """The plain one: every frame is left to the request table."""
+
+    __slots__ = ("_decoder", "failure")
+
+    def __init__(self, limits: RemotingLimits) -> None:
+        self.failure: RemoteProtocolError | None = None
+        self._decoder = FrameDecoder(limits.frame_bytes_max, limits.header_bytes_max)
+
+    def ingest(self, data: bytes) -> list[Frame]:
+        decoder = self._decoder
+        decoder.receive_data(data)
+        frames: list[Frame] = []
+        try:
+            while (frame := decoder.next_frame()) is not None:
+                frames.append(frame)
+        except RemoteProtocolError as e:
+            if not frames:
+                raise
+            self.failure = e
+        return frames
+
+    @property
+    def partial(self) -> bool:
+        return self._decoder.buffered_bytes > 0
+
+
+class ConnectionOwner(Protocol):
+    """The server or client a connection belongs to."""
+
+    clock: Clock
+    limits: RemotingLimits
+    dispatcher: RequestDispatcher
+    listens: bool
+    """It accepted its connections; only then may it stop reading one (see Channel.pause_reading)."""
+
+    def opened(self, connection: RemotingConnection) -> str | None:
+        """A connection was made; a reason to close it at once, or None."""
+
+    def closed(self, connection: RemotingConnection) -> None:
+        """It has ended; called once for each one that opened() accepted."""
+
+    def make_ingest(self, channel: Channel) -> Ingest: ...
+
+    def make_handshake(self, channel: Channel) -> Handshake | None: ...
+
+
+class RemotingConnection:
+    """An asyncio protocol. A malformed frame ends this connection and touches no other."""
+
+    __slots__ = ("_accepted", "_handshake", "_ingest", "_last_read_ms", "_owner", "_partial_since_ms", "channel")
+
+    channel: Channel
+
+    def __init__(self, owner: ConnectionOwner) -> None:
+        self._owner = owner
+        self._accepted = False
+        self._handshake: Handshake | None = None
+        self._last_read_ms = 0
+        self._partial_since_ms: int | None = None
+
+    # -- asyncio's callbacks ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Transport) -> None:
+        owner = self._owner
+        self.channel = channel = Channel(transport, owner.clock, owner.limits, may_pause=owner.listens)
+        self._last_read_ms = owner.clock.monotonic_ms()
+        reason = owner.opened(self)
+        if reason is not None:
+            channel.abort(reason)
+            return
+        self._accepted = True
+        self._handshake = owner.make_handshake(channel)
+        self._ingest = owner.make_ingest(channel)
+
+    def data_received(self, data: bytes) -> None:
+        channel = self.channel
+        if channel.closed:
+            return
+        now_ms = self._last_read_ms = self._owner.clock.monotonic_ms()
+        channel.cork()
+        try:
+            if self._handshake is not None:
+                rest = self._handshake.receive(data)
+                if rest is None:
+                    self._partial_since_ms = self._partial_since_ms or now_ms
+                    return
+                self._handshake = None
+                data = rest
+            frames = self._ingest.ingest(data)
+            dispatcher = self._owner.dispatcher
+            for frame in frames:
+                command = decode_frame(frame)
+                if command.is_response:
+                    channel.complete(command)
+                else:
+                    dispatcher.serve(channel, command, now_ms)
+                if channel.closed:
+                    return
+            if self._ingest.failure is not None:
+                raise self._ingest.failure
+            if not self._ingest.partial:
+                self._partial_since_ms = None
+            elif frames or self._partial_since_ms is None:
+                self._partial_since_ms = now_ms
+        except RemoteProtocolError as e:
+            log.warning("connection from %s is closed: %s", channel.remote_address, e)
+            channel.close(str(e))
+        except Exception:
+            # Whatever the bytes were, the answer is a frame or a RemoteProtocolError: this is a defect of ours.
+            log.exception("connection from %s is closed after an internal error", channel.remote_address)
+            channel.abort("internal error")
+        finally:
+            channel.uncork()
+
+    def eof_received(self) -> bool:
+        return False  # the transport closes itself once the output has left
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.channel.lost(exc)
+        if self._accepted:
+            self._accepted = False
+            self._owner.closed(self)
+
+    def pause_writing(self) -> None:
+        self.channel.on_pause_writing()
+
+    def resume_writing(self) -> None:
+        self.channel.on_resume_writing()
+
+    # -- time limits --------------------------------------------------------------------------------------------------
+
+    def overdue(self, now_ms: int) -> str | None:
+        """Why this connection should be closed now, if it should. Units: monotonic ms."""
+        begun = self._partial_since_ms
+        if begun is not None and now_ms - begun >= self._owner.limits.frame_timeout_ms:
+            return f"a frame is not whole {now_ms - begun} ms after its beginning"
+        return self.channel.overdue(now_ms, self._last_read_ms)
+
+
+def sweep(connections: list[RemotingConnection], now_ms: int) -> None:
+    """Close those that are over a time limit. An idle one has nothing to send, a stalled one would never finish."""
+    for connection in connections:
+        channel = connection.channel
+        reason = connection.overdue(now_ms)
+        if reason is not None and not channel.closed:
+            log.info("connection %s is closed: %s", channel.remote_address, reason)
+            channel.end(reason)
+
+
+async def close_all(
+    clock: Clock, connections: Mapping[int, RemotingConnection], reason: str, grace_ms: float
+) -> None:
+    """Close every connection of a live table; those whose peer does not take the rest of the output in time are cut."""
+    for connection in list(connections.values()):
+        connection.channel.close(reason)
+    # connection_lost of a connection without waiting output comes within a few turns of the loop.
+    for _ in range(10):
+        if not connections:
+            return
+        await asyncio.sleep(0)
+    deadline_ms = clock.monotonic_ms() + grace_ms
+    while connections and clock.monotonic_ms() < deadline_ms:
+        await clock.sleep_ms(min(10, grace_ms))
+    for connection in list(connections.values()):
+        connection.channel.abort(reason)

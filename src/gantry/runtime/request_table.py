@@ -1,0 +1,192 @@
+"""Request code -> header schema -> handler, and how a request is served by it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gantry.errors import BrokerError, HeaderFieldError, MQError
+from gantry.protocol.remoting.codes import ResponseCode
+from gantry.protocol.remoting.command import RemotingCommand
+
+from .channel import Channel, encode_or_explain
+from .clock import Clock
+from .remoting_limits import RemotingLimits
+
+log = logging.getLogger(__name__)
+
+GO_AWAY_VERSION_MIN = 476
+"""From this version on a requester understands GO_AWAY. Source: NettyRemotingAbstract.processRequestCommand (5.3)."""
+
+_REMARK_CHARS_MAX = 2048
+
+
+class RequestContext:
+    """One request being served."""
+
+    __slots__ = ("_answered", "_limits", "channel", "clock", "received_ms", "request")
+
+    def __init__(
+        self, channel: Channel, request: RemotingCommand, clock: Clock, received_ms: int, limits: RemotingLimits
+    ) -> None:
+        self.channel = channel
+        self.request = request
+        self.clock = clock
+        self.received_ms = received_ms
+        """Monotonic ms at which the request was read from the connection."""
+        self._limits = limits
+        self._answered = False
+
+    def now_ms(self) -> int:
+        """Wall clock, ms since 1970 UTC."""
+        return self.clock.now_ms()
+
+    @property
+    def answered(self) -> bool:
+        return self._answered
+
+    def reply_later(self, response: RemotingCommand) -> None:
+        """Answer a request whose handler returned None. Oneway requests and closed connections get nothing.
+
+        A second answer to the same request is dropped and logged: the requester would match it to another one.
+        """
+        if self._answered:
+            log.error("request %d, code %d, was answered twice", self.request.opaque, self.request.code)
+            return
+        self._answered = True
+        if self.request.is_oneway or self.channel.closed:
+            return
+        response.opaque = self.request.opaque
+        self.channel.write(encode_or_explain(response, self._limits))
+
+
+Answer = RemotingCommand | None
+Handler = Callable[[RequestContext, RemotingCommand, Any], Answer | Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """One request that is answered; `header` has a classmethod decode(ext_fields), or is None."""
+
+    code: int
+    header: Any
+    handler: Handler
+
+
+class RequestTable:
+    """The requests one port answers. A handler returns the answer, an awaitable of it, or None: nothing is sent then,
+    and `RequestContext.reply_later` may answer at any later time."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, RequestRow] = {}
+        self.default: RequestRow | None = None
+        """Serves the codes without a row; without it they are answered REQUEST_CODE_NOT_SUPPORTED."""
+
+    def add(self, code: int, header: Any, handler: Handler) -> None:
+        """Raises: ValueError when the code has a row already."""
+        if int(code) in self._rows:
+            raise ValueError(f"request code {int(code)} has two handlers")
+        self._rows[int(code)] = RequestRow(int(code), header, handler)
+
+    def lookup(self, code: int) -> RequestRow | None:
+        return self._rows.get(code, self.default)
+
+    def __contains__(self, code: int) -> bool:
+        return int(code) in self._rows
+
+    def __iter__(self) -> Iterator[RequestRow]:
+        return iter(self._rows.values())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class RequestDispatcher:
+    """Serves requests by a table.
+
+    Requests of a connection are served side by side; a handler that returns its answer at once costs no task. Work that
+    has begun is finished even when the requester closes its connection: a oneway request may come right before that.
+    """
+
+    def __init__(self, table: RequestTable, clock: Clock, limits: RemotingLimits) -> None:
+        self.table = table
+        self.draining = False
+        """Answer GO_AWAY: this end is about to stop."""
+        self._clock = clock
+        self._limits = limits
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def running_count(self) -> int:
+        return len(self._tasks)
+
+    def serve(self, channel: Channel, request: RemotingCommand, received_ms: int) -> None:
+        ctx = RequestContext(channel, request, self._clock, received_ms, self._limits)
+        row = self.table.lookup(request.code)
+        if row is None:
+            log.warning("%s asks for request code %d, which is not supported", channel.remote_address, request.code)
+            ctx.reply_later(
+                request.reply(ResponseCode.REQUEST_CODE_NOT_SUPPORTED, f" request type {request.code} not supported")
+            )
+            return
+        if self.draining and request.version >= GO_AWAY_VERSION_MIN:
+            ctx.reply_later(request.reply(ResponseCode.GO_AWAY, "please go away"))
+            return
+        if channel.overloaded:
+            ctx.reply_later(
+                request.reply(
+                    ResponseCode.SYSTEM_BUSY, "[OVERLOAD]system busy, start flow control for a while"
+                )
+            )
+            return
+        try:
+            header = row.header.decode(request.ext_fields) if row.header is not None else None
+            result = row.handler(ctx, request, header)
+        except Exception as e:
+            ctx.reply_later(_failure(request, channel, e))
+            return
+        if result is None:
+            return
+        if isinstance(result, RemotingCommand):
+            ctx.reply_later(result)
+            return
+        size = len(request.body)
+        channel.begin_request(size)
+        task = asyncio.get_running_loop().create_task(self._finish(ctx, result, size))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, ctx: RequestContext, awaitable: Awaitable[Answer], size: int) -> None:
+        try:
+            response = await awaitable
+        except Exception as e:
+            response = _failure(ctx.request, ctx.channel, e)
+        finally:
+            ctx.channel.end_request(size)
+        if response is not None:
+            ctx.reply_later(response)
+
+    async def stop(self, grace_ms: float) -> None:
+        """Let running handlers end for `grace_ms`, then cancel them; returns when none is left."""
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        if not tasks:
+            return
+        timer = self._clock.call_later(grace_ms, lambda: [task.cancel() for task in tasks])
+        await asyncio.gather(*tasks, return_exceptions=True)
+        timer.cancel()
+
+
+def _failure(request: RemotingCommand, channel: Channel, error: Exception) -> RemotingCommand:
+    if isinstance(error, BrokerError):
+        return request.reply(error.response_code, error.remark)
+    if isinstance(error, HeaderFieldError):
+        log.warning("request code %d from %s: %s", request.code, channel.remote_address, error)
+        return request.reply(ResponseCode.SYSTEM_ERROR, str(error)[:_REMARK_CHARS_MAX])
+    if isinstance(error, MQError):
+        log.error("request code %d from %s failed: %s", request.code, channel.remote_address, error)
+        return request.reply(ResponseCode.SYSTEM_ERROR, str(error)[:_REMARK_CHARS_MAX])
+    log.error("request code %d from %s failed", request.code, channel.remote_address, exc_info=error)
+    return request.reply(ResponseCode.SYSTEM_ERROR, f"{type(error).__name__}: {error}"[:_REMARK_CHARS_MAX])
