@@ -111,7 +111,8 @@ def _decode_compressed(data: bytes, version: int) -> RegisterBrokerBody:
         config = _topic_from_line(reader.text())
         wrapper.topic_config_table[config.topic_name] = config
     filter_servers = json_dialect.decode_as(reader.block(), list[str])
-    if version >= V5_0_0:
+    # The block is missing from senders that claim 5.0 and know nothing of static topics.
+    if version >= V5_0_0 and reader.more:
         for _ in range(reader.count()):
             info = json_dialect.decode_as(reader.block(), dict[str, Any])
             wrapper.topic_queue_mapping_info_map[str(info.get("topic"))] = info
@@ -143,6 +144,10 @@ class _BlockReader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._position = 0
+
+    @property
+    def more(self) -> bool:
+        return self._position < len(self._data)
 
     def count(self) -> int:
         if self._position + 4 > len(self._data):
