@@ -1,0 +1,37 @@
+"""The client: send messages and receive them.
+
+    from gantry.client import Message, Producer, PushConsumer
+
+See docs/clients.md. Everything is asyncio; one event loop owns a client.
+"""
+
+from gantry.model import Message, MessageExt, MessageQueue
+
+from .consumer_options import ConsumeFromWhere, ConsumerOptions, MessageModel
+from .doors import Doors
+from .process_queue import FlowLimits
+from .producer import Producer, ProducerOptions
+from .publish_info import by_key
+from .pull_consumer import PullConsumer
+from .push_consumer import PushConsumer
+from .results import ConsumeResult, RetryLater, SendResult, SendStatus
+
+__all__ = [
+    "ConsumeFromWhere",
+    "ConsumeResult",
+    "ConsumerOptions",
+    "Doors",
+    "FlowLimits",
+    "Message",
+    "MessageExt",
+    "MessageModel",
+    "MessageQueue",
+    "Producer",
+    "ProducerOptions",
+    "PullConsumer",
+    "PushConsumer",
+    "RetryLater",
+    "SendResult",
+    "SendStatus",
+    "by_key",
+]

@@ -1,0 +1,89 @@
+"""Where a producer may write: the queues of a route, and the choice among them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gantry._core import java_string_hash
+from gantry.model import Message, MessageQueue, TopicRouteData, perm_name
+from gantry.model.names import MASTER_ID
+
+QueueSelector = Callable[[Sequence[MessageQueue], Message], MessageQueue]
+"""Chooses one of the writable queues for a message; must return one of those given."""
+
+
+def writable_queues(topic: str, route: TopicRouteData) -> list[MessageQueue]:
+    """Queues a producer may write to, sorted.
+
+    An order-topic configuration (`broker-a:4;broker-b:4`) fixes the queues by itself. Otherwise a broker counts when its
+    queues are writable and a master address is known.
+    Source: MQClientInstance.topicRouteData2TopicPublishInfo (5.3).
+    """
+    if route.order_topic_conf:
+        return sorted(_ordered_queues(topic, route.order_topic_conf))
+    masters = {broker.broker_name for broker in route.broker_datas if MASTER_ID in broker.broker_addrs}
+    return sorted(
+        MessageQueue(topic, data.broker_name, queue_id)
+        for data in route.queue_datas
+        if perm_name.is_writeable(data.perm) and data.broker_name in masters
+        for queue_id in range(data.write_queue_nums)
+    )
+
+
+def readable_queues(topic: str, route: TopicRouteData) -> list[MessageQueue]:
+    """Queues a consumer may read, sorted. A broker without a master counts: its slaves can be read."""
+    if route.order_topic_conf:
+        return sorted(_ordered_queues(topic, route.order_topic_conf))
+    return sorted(
+        MessageQueue(topic, data.broker_name, queue_id)
+        for data in route.queue_datas
+        if perm_name.is_readable(data.perm)
+        for queue_id in range(data.read_queue_nums)
+    )
+
+
+def _ordered_queues(topic: str, order_topic_conf: str) -> list[MessageQueue]:
+    queues = []
+    for part in order_topic_conf.split(";"):
+        broker_name, separator, count = part.strip().rpartition(":")
+        if separator and count.isdigit():
+            queues += [MessageQueue(topic, broker_name, queue_id) for queue_id in range(int(count))]
+    return queues
+
+
+class PublishInfo:
+    """The writable queues of one topic and a round robin over them.
+
+    choose() walks the queues in turn and passes over the brokers that just failed, as long as another one is left.
+    """
+
+    def __init__(self, queues: Sequence[MessageQueue], *, start: int = 0) -> None:
+        self.queues = tuple(queues)
+        self._next = start
+
+    def choose(self, avoid_brokers: frozenset[str] = frozenset()) -> MessageQueue:
+        """The next queue in turn. There must be at least one queue."""
+        for _ in self.queues:
+            queue = self._step()
+            if queue.broker_name not in avoid_brokers:
+                return queue
+        return self._step()
+
+    def _step(self) -> MessageQueue:
+        queue = self.queues[self._next % len(self.queues)]
+        self._next += 1
+        return queue
+
+
+def by_key(key: str) -> QueueSelector:
+    """A selector that sends equal keys to the same queue, so that their order is kept while the queue count stays.
+
+    Shape: Java String.hashCode of the key, absolute value, modulo the number of queues: the same queue that
+           SelectMessageQueueByHash of the official client picks.
+    """
+    index = abs(java_string_hash(key))
+
+    def select(queues: Sequence[MessageQueue], message: Message) -> MessageQueue:
+        return queues[index % len(queues)]
+
+    return select
