@@ -1,0 +1,54 @@
+"""Builds the load generator (C, one file) and runs it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scenarios import Scenario
+
+HERE = Path(__file__).resolve().parent
+TIMEOUT_S = 180
+
+
+def build(folder: Path) -> Path:
+    """The compiled generator in `folder`.
+
+    Raises: SystemExit that names what is missing when there is no C compiler.
+    """
+    compiler = shutil.which("cc") or shutil.which("gcc") or sysconfig.get_config_var("CC")
+    if not compiler:
+        raise SystemExit("the benchmark's load generator is C: install a C compiler (Debian: gcc libc6-dev)")
+    target = folder / "loadgen"
+    subprocess.run([compiler, "-O2", "-o", str(target), str(HERE / "loadgen.c")], check=True)
+    return target
+
+
+def run(program: Path, address: str, scenario: Scenario, topic: str, count: int) -> dict[str, Any]:
+    """One run; the generator's own JSON line."""
+    host, port = address.rsplit(":", 1)
+    words = [
+        str(program),
+        host,
+        port,
+        scenario.mode,
+        str(scenario.connections),
+        str(scenario.window),
+        str(scenario.body_bytes),
+        str(scenario.batch),
+        str(count),
+        topic,
+        str(scenario.queues),
+        scenario.headers,
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{scenario.name}: the generator ended with {done.returncode}: {done.stderr.strip()}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    if result["errors"]:
+        raise RuntimeError(f"{scenario.name}: {result['errors']} answers were errors, the first: {result['first_error']}")
+    return result

@@ -1,0 +1,129 @@
+"""Measures this broker and, where Java is there, the official one side by side: `python -m benchmarks.run [--short]`.
+
+Both servers stay up; each scenario runs on one and on the other in turn, round by round, so that a drift of the machine
+hits both. Medians over the rounds are printed and written, with every raw figure, to benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from benchmarks import loadgen
+from benchmarks.report import page, table
+from benchmarks.scenarios import SCENARIOS, Scenario
+from benchmarks.servers import MeasuredGantry, MeasuredOfficial, anonymous_kib, cpu_seconds, official_version
+from gantry import __version__
+from gantry._core import ACCEL
+from tests.interop.artifacts import MissingTool
+
+RESULTS = Path(__file__).resolve().parent / "results"
+WARM_UP_MESSAGES = 60_000
+
+Server = MeasuredGantry | MeasuredOfficial
+Figures = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="about three minutes: fewer messages, three rounds")
+    parser.add_argument("--rounds", type=int, help="rounds of each scenario (5, with --short 3)")
+    parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    parser.add_argument("--alone", action="store_true", help="without the official broker")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/performance.md")
+    options = parser.parse_args()
+    rounds = options.rounds or (3 if options.short else 5)
+    chosen = [scenario for scenario in SCENARIOS if options.only in scenario.name]
+    with tempfile.TemporaryDirectory(prefix="gantry-bench-") as name:
+        folder = Path(name)
+        program = loadgen.build(folder)
+        rows: list[Figures] = []
+        for flush in dict.fromkeys(scenario.flush for scenario in chosen):
+            group = [scenario for scenario in chosen if scenario.flush == flush]
+            rows += measure(folder / flush, program, group, flush, rounds, options.short, options.alone)
+    result = {
+        "gantry": __version__,
+        "core": ACCEL,
+        "python": platform.python_version(),
+        "official": None if options.alone else official_version(),
+        "machine": f"{platform.machine()}, {len(_cpus())} processors, {platform.system()} {platform.release()}",
+        "command": "python -m benchmarks.run " + " ".join(sys.argv[1:]),
+        "rounds": rounds,
+        "rows": rows,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    target = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    target.write_text(json.dumps(result, indent=1))
+    print(table(result))
+    print(f"raw figures: {target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target}")
+    if options.write_docs:
+        page(Path("docs/performance.md"), result)
+
+
+def measure(
+    folder: Path, program: Path, group: list[Scenario], flush: str, rounds: int, short: bool, alone: bool
+) -> list[Figures]:
+    """All scenarios of one flush mode, on servers started for it."""
+    with ExitStack() as stack:
+        servers: list[Server] = [stack.enter_context(MeasuredGantry(folder / "gantry", flush))]
+        if not alone:
+            try:
+                servers.append(stack.enter_context(MeasuredOfficial(folder / "official", flush)))
+            except MissingTool as error:
+                print(f"the official broker is left out: {error}")
+        for server in servers:
+            warm_up(program, server)
+        rows = []
+        for number, scenario in enumerate(group):
+            runs: dict[str, list[Figures]] = {server.label: [] for server in servers}
+            for round_number in range(rounds):
+                for server in servers if round_number % 2 == 0 else reversed(servers):
+                    topic = f"bench_{number}_{round_number}"
+                    runs[server.label].append(one_run(program, server, scenario, topic, short))
+            rows.append({"scenario": scenario.name, "runs": runs, "median": {key: median(run) for key, run in runs.items()}})
+            print(f"{scenario.name}: " + ", ".join(f"{k} {m['per_second']:,.0f}/s" for k, m in rows[-1]["median"].items()))
+        for server in servers:
+            print(f"{server.label}: {anonymous_kib(server.pid) / 1024:.0f} MiB without mapped pages after the {flush} runs")
+        return rows
+
+
+def warm_up(program: Path, server: Server) -> None:
+    """Enough work for a just-in-time compiler to have seen the hot path, and the first topic made."""
+    for headers in ("binary", "json"):
+        scenario = Scenario("warm-up", "send", connections=4, window=16, headers=headers)
+        loadgen.run(program, server.address, scenario, "bench_warm_up", WARM_UP_MESSAGES)
+    loadgen.run(program, server.address, Scenario("warm-up", "pull"), "bench_warm_up", WARM_UP_MESSAGES)
+
+
+def one_run(program: Path, server: Server, scenario: Scenario, topic: str, short: bool) -> Figures:
+    count = scenario.short_count if short else scenario.count
+    # The topic is made, and for a pull filled, before the clock starts.
+    fill = Scenario("fill", "send", window=64, queues=scenario.queues)
+    loadgen.run(program, server.address, fill, topic, count if scenario.mode == "pull" else scenario.queues)
+    before = cpu_seconds(server.pid)
+    figures = loadgen.run(program, server.address, scenario, topic, count)
+    spent = cpu_seconds(server.pid) - before
+    figures["server_cpu_seconds"] = spent
+    figures["per_cpu_second"] = figures["messages"] / spent if spent else None
+    return figures
+
+
+def median(runs: list[Figures]) -> Figures:
+    keys = ("per_second", "per_cpu_second", "p50_us", "p99_us", "p999_us")
+    return {key: statistics.median([run[key] for run in runs if run[key] is not None] or [0.0]) for key in keys}
+
+
+def _cpus() -> list[str]:
+    return [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The two brokers under load: ours, and the official one with the options its own scripts use (heap made to fit)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.interop import artifacts
+from tests.interop.cluster import HOST, GantryBroker, OfficialBroker
+
+HEAP = ("-Xms1g", "-Xmx1g", "-XX:MaxDirectMemorySize=1g", "-XX:+UseG1GC", "-XX:G1ReservePercent=25")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def settings(broker: OfficialBroker | GantryBroker, flush: str) -> dict[str, object]:
+    """Defaults wherever there is one: only addresses, folders and the flush mode are said."""
+    return {
+        "brokerName": broker.name,
+        "brokerId": 0,
+        "brokerIP1": HOST,
+        "listenPort": broker.port,
+        "namesrvAddr": f"{HOST}:1",  # nobody listens there: a name server's work is not what is measured
+        "storePathRootDir": broker.store,
+        "storePathCommitLog": broker.store / "commitlog",
+        "flushDiskType": flush,
+        "diskMaxUsedSpaceRatio": 95,
+    }
+
+
+class MeasuredGantry(GantryBroker):
+    """Our broker, defaults."""
+
+    label = "gantry"
+
+    def __init__(self, folder: Path, flush: str, more: Mapping[str, object] | None = None) -> None:
+        super().__init__(folder, f"{HOST}:1")
+        self.settings = {**settings(self, flush), **(more or {})}
+
+
+class MeasuredOfficial(OfficialBroker):
+    """The official broker, 1 GiB heap, G1, its default options."""
+
+    label = "official"
+
+    def __init__(self, folder: Path, flush: str) -> None:
+        super().__init__(folder, f"{HOST}:1")
+        self.settings = settings(self, flush)
+
+    def command(self) -> list[str]:
+        words = super().command()
+        java, classpath = words[0], words[words.index("-cp") :]
+        return [java, "-server", *HEAP, f"-Duser.home={self.folder}", *classpath]
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, all threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def anonymous_kib(pid: int) -> int:
+    """Resident memory without mapped file pages."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1])
+    return 0
+
+
+def official_version() -> str:
+    return artifacts.SERVER_VERSION
