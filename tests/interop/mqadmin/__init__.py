@@ -1,0 +1,1 @@
+"""Operators agree: one script of official mqadmin commands, on the official cluster and on ours."""
