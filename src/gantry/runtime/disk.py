@@ -79,7 +79,7 @@ class DiskFile(Protocol):
 
     @property
     def size(self) -> int:
-        """Length of the file now."""
+        """Length of the file; what another handle of it changed meanwhile may not be counted."""
 
     @property
     def poisoned(self) -> bool:

@@ -154,7 +154,7 @@ class SystemFile:
                     while done < total:
                         # A short write is how a nearly full disk begins; the next call tells the reason.
                         done += os.pwrite(fd, view[done:], offset + done)
-            if offset + total > self._size:
+            if total and offset + total > self._size:
                 self._grow(offset + total)
         except OSError as e:
             raise disk_error(self.path, "pwrite", e) from e
@@ -229,8 +229,9 @@ class SystemFile:
     def allocate(self, offset: int, length: int) -> None:
         fd = self._enter("allocate", changing=True)
         try:
-            _allocate(fd, offset, length)
-            self._grow(offset + length)
+            if length > 0:
+                _allocate(fd, offset, length)
+                self._grow(offset + length)
         except OSError as e:
             raise disk_error(self.path, "allocate", e) from e
         finally:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .memory_disk import MemoryDisk, PowerCut
 from .memory_net import MemoryNet
 from .seeded_rng import SeededRng
 from .virtual_clock import VirtualClock, settle
 
-__all__ = ["MemoryNet", "SeededRng", "VirtualClock", "settle"]
+__all__ = ["MemoryDisk", "MemoryNet", "PowerCut", "SeededRng", "VirtualClock", "settle"]

@@ -62,7 +62,7 @@ class VirtualClock:
 
     async def sleep_ms(self, delay_ms: float) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = self.call_later(delay_ms, lambda: future.done() or future.set_result(None))
+        timer = self.call_later(delay_ms, _resolve, future)
         try:
             await future
         finally:
@@ -129,3 +129,8 @@ async def settle() -> None:
         if not ready:
             return
     raise AssertionError("the loop does not come to rest: something is scheduled again in every turn")
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
