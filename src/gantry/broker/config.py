@@ -1,7 +1,6 @@
 """Settings of the broker, under their official names.
 
-The store's keys are declared in `gantry.store.config` and inherited here, so that one object holds them all and every key
-is declared once.
+The store's keys are in `store_keys` and inherited here, so that one object holds them all and every key is declared once.
 """
 
 from __future__ import annotations
@@ -9,14 +8,15 @@ from __future__ import annotations
 from gantry.model import perm_name, topic_validator
 from gantry.runtime.address import host_name, local_ip
 from gantry.runtime.config import key
-from gantry.store.config import StoreConfig
+
+from .store_keys import StoreKeys
 
 ASYNC_MASTER = "ASYNC_MASTER"
 SYNC_MASTER = "SYNC_MASTER"
 SLAVE = "SLAVE"
 
 
-class BrokerConfig(StoreConfig):
+class BrokerConfig(StoreKeys):
     """A broker's settings. Source: BrokerConfig, NettyServerConfig, MessageStoreConfig (5.3, 5.5)."""
 
     # -- who and where
@@ -143,3 +143,18 @@ class BrokerConfig(StoreConfig):
     @property
     def is_slave(self) -> bool:
         return self.broker_role == SLAVE
+
+    @property
+    def replicas_awaited(self) -> int:
+        """Copies a send waits for, this broker's included. Source: our decision P1 where inSyncReplicas is not set."""
+        if self.broker_role != SYNC_MASTER:
+            return 1
+        return 2 if self.in_sync_replicas is None else self.in_sync_replicas
+
+    @property
+    def fast_listen_port(self) -> int:
+        return self.listen_port - 2
+
+    @property
+    def effective_ha_listen_port(self) -> int:
+        return self.ha_listen_port or self.listen_port + 1

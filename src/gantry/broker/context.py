@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gantry.protocol.message.unique_id import UniqueIdMaker
     from gantry.runtime.clock import Clock
     from gantry.runtime.disk import Disk
     from gantry.runtime.remoting_client import RemotingClient
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
     from .message_request_mode_manager import MessageRequestModeManager
     from .offset.consumer_offset_manager import ConsumerOffsetManager
     from .outer_api import BrokerOuterAPI
+    from .registration import Registration
+    from .replicas import Replicas
     from .schedule.schedule_message_service import ScheduleMessageService
     from .stats.broker_stats import BrokerStats
     from .subscription.subscription_group_manager import SubscriptionGroupManager
     from .topic.topic_config_manager import TopicConfigManager
+    from .waiting_sends import WaitingSends
 
 
 @dataclass
@@ -58,6 +62,10 @@ class BrokerContext:
     stats: BrokerStats
     outer_api: BrokerOuterAPI
     remoting_client: RemotingClient
+    registration: Registration
+    replicas: Replicas
+    unique_ids: UniqueIdMaker
+    waiting_sends: WaitingSends
     config_updates: ConfigUpdates
     request_modes: MessageRequestModeManager
     address: str
@@ -65,3 +73,5 @@ class BrokerContext:
     started_ms: int = 0
     on_topic_change: Callable[[list[str]], None] = field(default=lambda names: None)
     """Called with the names of topics that were created, changed or removed: registers them with the name servers."""
+    config_changed: Callable[[], None] = field(default=lambda: None)
+    """To be called after settings were changed at run time: hands them on to where they are kept twice."""

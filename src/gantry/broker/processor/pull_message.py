@@ -262,7 +262,7 @@ class PullMessageProcessor:
         log.info("The queue under pulling was previously reset to start from %d", offset)
         return request.reply(
             ResponseCode.PULL_OFFSET_MOVED,
-            GetStatus.OFFSET_RESET.name,
+            "OFFSET_RESET",
             PullMessageResponseHeader(
                 suggest_which_broker_id=names.MASTER_ID,
                 next_begin_offset=offset,

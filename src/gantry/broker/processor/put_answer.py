@@ -28,6 +28,8 @@ def refusal(status: PutStatus, broker: BrokerContext) -> tuple[int, str]:
             return ResponseCode.SERVICE_NOT_AVAILABLE, service_not_available(broker)
         case PutStatus.OS_PAGE_CACHE_BUSY:
             return ResponseCode.SYSTEM_BUSY, "[PC_SYNCHRONIZED]broker busy, start flow control for a while"
+        case PutStatus.CREATE_MAPPED_FILE_FAILED:
+            return ResponseCode.SYSTEM_ERROR, "create mapped file failed, server is busy or broken."
         case PutStatus.IN_SYNC_REPLICAS_NOT_ENOUGH:
             return ResponseCode.SYSTEM_ERROR, "in-sync replicas not enough"
         case _:

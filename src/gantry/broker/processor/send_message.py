@@ -22,7 +22,7 @@ from gantry.protocol.remoting.header.send_message import SendMessageRequestHeade
 from gantry.protocol.remoting.header.send_message_v2 import SendMessageRequestHeaderV2
 from gantry.runtime.address import split_address
 from gantry.runtime.remoting_server import RequestContext
-from gantry.store import PutResult
+from gantry.store import PutResult, PutStatus
 
 from ..schedule.delay_level import to_schedule_topic
 from ..topic.topic_config_manager import retry_topic_config
@@ -171,7 +171,7 @@ class SendMessageProcessor:
             reconsume_times=header.reconsume_times or 0,
             wait_store_ok=waits_for_store(properties),
         )
-        result = await put(broker, message)
+        result = await put(broker, [message])
         return self._answer(request, name, queue_id, unique_key, result)
 
     def _properties(self, header: SendMessageRequestHeader) -> dict[str, str]:
@@ -276,7 +276,7 @@ class SendMessageProcessor:
             )
             for element in elements
         ]
-        result = await put_batch(broker, messages)
+        result = await put(broker, messages)
         return self._answer(request, name, queue_id, properties.get(message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX), result)
 
     # -- answers
@@ -314,21 +314,29 @@ async def dlq_topic(broker: BrokerContext, group: str) -> TopicConfig:
         ) from error
 
 
-async def put(broker: BrokerContext, message: StoreMessage) -> PutResult:
-    """One put, its errors told as refusals. Raises: BrokerError."""
-    return await put_batch(broker, [message])
-
-
-async def put_batch(broker: BrokerContext, messages: list[StoreMessage]) -> PutResult:
+async def put(broker: BrokerContext, messages: list[StoreMessage]) -> PutResult:
+    """Stores messages, all of them or none; errors are told as refusals. Raises: BrokerError."""
+    if broker.replicas.too_few:
+        raise BrokerError(*put_answer.refusal(PutStatus.IN_SYNC_REPLICAS_NOT_ENOUGH, broker))
+    if broker.waiting_sends.full:
+        raise BrokerError(ResponseCode.SYSTEM_BUSY, "[OVERLOAD]system busy, start flow control for a while")
+    broker.waiting_sends.count += 1
     try:
-        return await broker.store.put_batch(messages)
+        if len(messages) == 1:
+            result = await broker.store.put(messages[0])
+        else:
+            result = await broker.store.put_batch(messages)
     except MessageIllegal:
         raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, put_answer.message_illegal(broker)) from None
-    except DiskFull as error:
-        raise BrokerError(ResponseCode.SERVICE_NOT_AVAILABLE, put_answer.service_not_available(broker)) from error
     except StoreError as error:
-        log.error("a message was not stored: %s", error)
+        if not isinstance(error, DiskFull):
+            log.error("a message was not stored: %s", error)
         raise BrokerError(ResponseCode.SERVICE_NOT_AVAILABLE, put_answer.service_not_available(broker)) from error
+    finally:
+        broker.waiting_sends.count -= 1
+    if result.status is PutStatus.PUT_OK and any(message.wait_store_ok for message in messages):
+        result.status = broker.replicas.weak_status
+    return result
 
 
 def delay_level_of(properties: dict[str, str]) -> int:
