@@ -38,7 +38,7 @@ class UpdateAndCreateTopicProcessor:
     async def __call__(
         self, ctx: RequestContext, request: RemotingCommand, header: CreateTopicRequestHeader
     ) -> RemotingCommand:
-        log.info("Broker receive request to update or create topic=%s, caller address=%s", header.topic, ctx.channel.remote_address)
+        log.info("request to update or create topic=%s, caller address=%s", header.topic, ctx.channel.remote_address)
         if header.topic_filter_type not in (SINGLE_TAG, MULTI_TAG):
             raise BrokerError(ResponseCode.SYSTEM_ERROR, f"topicFilterType = [{header.topic_filter_type}] value invalid")
         topic = TopicConfig(

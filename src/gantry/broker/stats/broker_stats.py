@@ -12,6 +12,7 @@ from collections.abc import Callable
 from gantry.model.topic_validator import is_system_topic
 from gantry.runtime.clock import Clock, TimerHandle
 
+from .latency_histogram import LatencyHistogram
 from .stats_item import DAY_INTERVAL_MS, HOUR_INTERVAL_MS, MINUTE_INTERVAL_MS, StatsItem
 from .tps import SAMPLE_INTERVAL_MS, Totals, TpsSampler
 
@@ -76,7 +77,7 @@ class BrokerStats:
         self._broker_get_user = self._item(BROKER_GET_NUMS_WITHOUT_SYSTEM_TOPIC, cluster_name)
         self._pinned = {id(i) for i in (self._broker_put, self._broker_get, self._broker_put_user, self._broker_get_user)}
         self.put_failed = 0
-        self.put_size_max = 0
+        self.put_latency = LatencyHistogram()
         self.put_elapsed_max_ms = 0
         self.get_elapsed_max_ms = 0
         self.get_found_times = 0
@@ -125,6 +126,7 @@ class BrokerStats:
         """How long the store took to accept one request."""
         if elapsed_ms > self.put_elapsed_max_ms:
             self.put_elapsed_max_ms = elapsed_ms
+        self.put_latency.add(elapsed_ms)
         self._item(TOPIC_PUT_LATENCY, f"{queue_id}@{topic}").add(elapsed_ms)
 
     def put_failure(self, count: int = 1) -> None:
@@ -226,8 +228,8 @@ class BrokerStats:
     def topic_deleted(self, topic: str) -> None:
         """Drops the counters that speak of a topic."""
         self._topic_puts.pop(topic, None)
-        for key in [key for key in self._group_gets if key[0] == topic]:
-            del self._group_gets[key]
+        for pair in [pair for pair in self._group_gets if pair[0] == topic]:
+            del self._group_gets[pair]
         for name, table in self._tables.items():
             if not name.startswith("BROKER_"):
                 for key in [key for key in table if self._speaks_of_topic(name, key, topic)]:
