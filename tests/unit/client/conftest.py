@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.client.fake_cluster import FakeCluster
 
 from gantry.client import Doors
 from gantry.runtime.system_disk import SystemDisk
 from gantry.testing import MemoryNet, SeededRng, VirtualClock
+from tests.unit.client.fake_cluster import FakeCluster
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def _name(queue: MessageQueue) -> str:
 def _play(text: str) -> str:
     group, blocks = Group(), []
     for block in text.strip().split("\n\n"):
-        commands = [line for line in block.split("\n----")[0].splitlines()]
+        commands = list(block.split("\n----")[0].splitlines())
         answer: list[str] = []
         for command in commands:
             if not command.startswith("#"):
