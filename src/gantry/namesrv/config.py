@@ -75,12 +75,8 @@ class NamesrvConfig(Config):
         ),
         reloadable=True,
     )
-    enable_all_topic_list: bool = key(
-        "enableAllTopicList", True, doc="Answer the list of all topics.", reloadable=True
-    )
-    enable_topic_list: bool = key(
-        "enableTopicList", True, doc="Answer the topic lists by cluster and unit.", reloadable=True
-    )
+    enable_all_topic_list: bool = key("enableAllTopicList", True, doc="Answer the list of all topics.", reloadable=True)
+    enable_topic_list: bool = key("enableTopicList", True, doc="Answer the topic lists by cluster and unit.", reloadable=True)
     need_wait_for_service: bool = key(
         "needWaitForService",
         False,

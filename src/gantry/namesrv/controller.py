@@ -61,9 +61,7 @@ class NamesrvController:
             kv_config=self.kv_config,
             started_ms=clock.monotonic_ms(),
         )
-        self._server = RemotingServer(
-            net, clock, build_request_table(context), limits=limits, on_close=self._channel_closed
-        )
+        self._server = RemotingServer(net, clock, build_request_table(context), limits=limits, on_close=self._channel_closed)
         self._timers: dict[str, TimerHandle] = {}
         self._address: tuple[str, int] | None = None
 

@@ -28,9 +28,7 @@ class RouteService:
     next registration, so that a broker which leaves and comes back at once stays.
     """
 
-    def __init__(
-        self, routes: RouteInfoManager, queue: UnregistrationQueue, clock: Clock, client: RemotingClient
-    ) -> None:
+    def __init__(self, routes: RouteInfoManager, queue: UnregistrationQueue, clock: Clock, client: RemotingClient) -> None:
         self._routes = routes
         self._queue = queue
         self._clock = clock
@@ -70,16 +68,12 @@ class RouteService:
             self._must_leave(unregistration)
 
     def heartbeat(self, cluster_name: str, broker_addr: str) -> None:
-        self._routes.update_broker_info_update_timestamp(
-            cluster_name, broker_addr, now_ms=self._clock.monotonic_ms()
-        )
+        self._routes.update_broker_info_update_timestamp(cluster_name, broker_addr, now_ms=self._clock.monotonic_ms())
 
     def scan_not_active_broker(self, close_channel: Callable[[int, str], None]) -> None:
         """Takes out the brokers that fell silent, and closes their connections."""
         for expired in self._routes.scan_not_active_broker(now_ms=self._clock.monotonic_ms()):
-            log.warning(
-                "The broker channel expired, %s %dms", expired.unregistration.addr_info, expired.heartbeat_timeout_ms
-            )
+            log.warning("The broker channel expired, %s %dms", expired.unregistration.addr_info, expired.heartbeat_timeout_ms)
             self._must_leave(expired.unregistration)
             if expired.channel_id is not None:
                 close_channel(expired.channel_id, f"its broker was silent for {expired.heartbeat_timeout_ms} ms")

@@ -74,9 +74,7 @@ class InlineDisk(SystemDisk):
     async def run(self, fn: Callable[..., T], *args: Any) -> T:
         return fn(*args)
 
-    def replace_file(
-        self, path: str, data: bytes, *, keep_backup: bool = True, checksum_path: str | None = None
-    ) -> None:
+    def replace_file(self, path: str, data: bytes, *, keep_backup: bool = True, checksum_path: str | None = None) -> None:
         if self.fault is not None:
             raise self.fault
         super().replace_file(path, data, keep_backup=keep_backup, checksum_path=checksum_path)

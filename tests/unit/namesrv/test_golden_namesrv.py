@@ -66,9 +66,7 @@ def seed_from(rig: Rig, request: RemotingCommand, answer: RemotingCommand) -> No
         topic = (request.ext_fields or {})["topic"]
         (data,), (queues,) = route.broker_datas, route.queue_datas
         config = TopicConfig(topic, queues.read_queue_nums, queues.write_queue_nums, queues.perm)
-        seed(
-            rig, {topic: config}, broker=data.broker_name, cluster=data.cluster, addrs=data.broker_addrs
-        )
+        seed(rig, {topic: config}, broker=data.broker_name, cluster=data.cluster, addrs=data.broker_addrs)
     elif request.code == RequestCode.GET_BROKER_CLUSTER_INFO:
         info = json_dialect.decode_as(answer.body, ClusterInfo)
         for data in info.broker_addr_table.values():

@@ -15,8 +15,6 @@ class BrokerHeartbeatProcessor:
     def __init__(self, names: NamesrvContext) -> None:
         self._service = names.service
 
-    def __call__(
-        self, ctx: RequestContext, request: RemotingCommand, header: BrokerHeartbeatRequestHeader
-    ) -> RemotingCommand:
+    def __call__(self, ctx: RequestContext, request: RemotingCommand, header: BrokerHeartbeatRequestHeader) -> RemotingCommand:
         self._service.heartbeat(header.cluster_name, header.broker_addr)
         return request.reply()

@@ -16,9 +16,7 @@ class GetKVConfigProcessor:
     def __init__(self, names: NamesrvContext) -> None:
         self._kv_config = names.kv_config
 
-    def __call__(
-        self, ctx: RequestContext, request: RemotingCommand, header: GetKVConfigRequestHeader
-    ) -> RemotingCommand:
+    def __call__(self, ctx: RequestContext, request: RemotingCommand, header: GetKVConfigRequestHeader) -> RemotingCommand:
         value = self._kv_config.get(header.namespace, header.key)
         if value is None:
             return request.reply(

@@ -34,9 +34,7 @@ class GetRouteInfoProcessor:
         self._kv_config = names.kv_config
         self._started_ms = names.started_ms
 
-    def __call__(
-        self, ctx: RequestContext, request: RemotingCommand, header: GetRouteInfoRequestHeader
-    ) -> RemotingCommand:
+    def __call__(self, ctx: RequestContext, request: RemotingCommand, header: GetRouteInfoRequestHeader) -> RemotingCommand:
         if self._config.need_wait_for_service and self._still_waiting():
             log.warning("name server not ready. request code %d", request.code)
             return request.reply(ResponseCode.SYSTEM_ERROR, "name server not ready")

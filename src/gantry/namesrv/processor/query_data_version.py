@@ -20,9 +20,7 @@ class QueryDataVersionProcessor:
         self._routes = names.routes
         self._service = names.service
 
-    def __call__(
-        self, ctx: RequestContext, request: RemotingCommand, header: QueryDataVersionRequestHeader
-    ) -> RemotingCommand:
+    def __call__(self, ctx: RequestContext, request: RemotingCommand, header: QueryDataVersionRequestHeader) -> RemotingCommand:
         try:
             asked = json_dialect.decode_as(request.body, DataVersion) if request.body else None
         except RemoteProtocolError as error:

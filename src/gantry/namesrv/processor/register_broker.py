@@ -36,9 +36,7 @@ class RegisterBrokerProcessor:
         self._service = names.service
         self._kv_config = names.kv_config
 
-    def __call__(
-        self, ctx: RequestContext, request: RemotingCommand, header: RegisterBrokerRequestHeader
-    ) -> RemotingCommand:
+    def __call__(self, ctx: RequestContext, request: RemotingCommand, header: RegisterBrokerRequestHeader) -> RemotingCommand:
         if header.body_crc32 and header.body_crc32 != body_crc32(request.body):
             log.warning("receive registerBroker request, crc32 not match, from %s", ctx.channel.remote_address)
             return request.reply(ResponseCode.SYSTEM_ERROR, "crc32 not match")
@@ -57,9 +55,7 @@ class RegisterBrokerProcessor:
                 heartbeat_timeout_ms=header.heartbeat_timeout_millis,
                 enable_acting_master=header.enable_acting_master,
                 topic_queue_mapping_infos={
-                    topic: info
-                    for topic, info in wrapper.topic_queue_mapping_info_map.items()
-                    if isinstance(info, dict)
+                    topic: info for topic, info in wrapper.topic_queue_mapping_info_map.items() if isinstance(info, dict)
                 },
                 filter_servers=body.filter_server_list,
                 channel_id=ctx.channel.id,

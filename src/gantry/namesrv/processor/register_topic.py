@@ -19,9 +19,7 @@ class RegisterTopicProcessor:
     def __init__(self, names: NamesrvContext) -> None:
         self._routes = names.routes
 
-    def __call__(
-        self, ctx: RequestContext, request: RemotingCommand, header: RegisterTopicRequestHeader
-    ) -> RemotingCommand:
+    def __call__(self, ctx: RequestContext, request: RemotingCommand, header: RegisterTopicRequestHeader) -> RemotingCommand:
         if request.body:
             try:
                 route = decode_route(request.body)

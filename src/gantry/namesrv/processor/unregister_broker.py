@@ -21,9 +21,7 @@ class UnregisterBrokerProcessor:
     def __init__(self, names: NamesrvContext) -> None:
         self._service = names.service
 
-    def __call__(
-        self, ctx: RequestContext, request: RemotingCommand, header: UnregisterBrokerRequestHeader
-    ) -> RemotingCommand:
+    def __call__(self, ctx: RequestContext, request: RemotingCommand, header: UnregisterBrokerRequestHeader) -> RemotingCommand:
         queued = self._service.submit_unregistration(
             BrokerUnregistration(header.cluster_name, header.broker_addr, header.broker_name, header.broker_id)
         )

@@ -113,9 +113,7 @@ def test_whatever_arrives_it_is_a_body_or_a_protocol_error(data: bytes, compress
 
 
 def test_a_cut_stream_is_an_error_at_every_length() -> None:
-    whole = encode_register_broker_body(
-        RegisterBrokerBody(TopicConfigWrapper({"t": TopicConfig("t")}), ["f"]), compressed=True
-    )
+    whole = encode_register_broker_body(RegisterBrokerBody(TopicConfigWrapper({"t": TopicConfig("t")}), ["f"]), compressed=True)
     for length in range(3, len(whole)):
         with pytest.raises(RemoteProtocolError):
             decode_register_broker_body(whole[:length], version=513)
