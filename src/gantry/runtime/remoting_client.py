@@ -43,7 +43,7 @@ class RemotingClient:
     ) -> None:
         self.clock = clock
         self.limits = limits or RemotingLimits()
-        self.dispatcher = RequestDispatcher(requests or RequestTable(), clock, self.limits)
+        self.dispatcher = RequestDispatcher(RequestTable() if requests is None else requests, clock, self.limits)
         self._net = net
         self._on_close = on_close
         self._current: dict[str, Channel] = {}
