@@ -27,9 +27,7 @@ class RowFormat:
     def __init__(self, text: str) -> None:
         fields = list(_FIELD.finditer(text))
         ends = [match.start() for match in fields[1:]] + [len(text)]
-        self._columns = [
-            (int(match[2] or 0), text[match.end() : end]) for match, end in zip(fields, ends, strict=True)
-        ]
+        self._columns = [(int(match[2] or 0), text[match.end() : end]) for match, end in zip(fields, ends, strict=True)]
 
     def cells(self, line: str) -> list[str]:
         cells = []
@@ -271,7 +269,8 @@ def exceptions(text: str) -> Value:
         if not line.strip() or re.match(r"^\s+(at |\.\.\. \d+ more)", line):
             continue
         head = re.match(
-            r"^(?:Exception in thread \"main\" |Caused by: )?((?:[a-z]\w*\.)+[A-Z]\w*(?:Exception|Error))(?:: (.*))?$", line
+            r"^(?:Exception in thread \"main\" |Caused by: )?((?:[a-z]\w*\.)+[A-Z]\w*(?:Exception|Error))(?:: (.*))?$",
+            line,
         )
         if head:
             code = re.match(r"^CODE: (\d+)\s+DESC: (.*)$", head[2] or "")
@@ -283,4 +282,3 @@ def exceptions(text: str) -> Value:
         elif not re.match(r"^(For more information, please visit|See https?:)", line):
             found.append(line.strip())
     return found
-

@@ -17,6 +17,11 @@ from .parsing import Parser, Value, table
 CREATE = parsing.lines
 LONG_NAME = "n" * 128
 
+CLIENTS_TOPIC = "AdminLive"
+CLIENTS_GROUP = "admin_live"
+CLIENTS_MESSAGES = 8
+PRODUCER_GROUP = "admin_producers"
+
 CLUSTER_LIST = table("%-22s  %-22s  %-4s  %-22s %-16s  %16s  %30s  %-22s  %11s  %-12s  %-8s  %10s")
 CLUSTER_LIST_MORE = table("%-16s  %-32s %14s %14s %14s %14s")
 TOPIC_LIST_GROUPS = table("%-20s  %-64s  %-64s")
@@ -81,7 +86,8 @@ def _sum_of(title: str, wanted: int) -> Callable[[Value], bool]:
 
 def _consumed(value: Value) -> bool:
     after = value.get("after", {}) if isinstance(value, dict) else {}
-    return after.get("Consume Diff Total") == "0" and after.get("Consume Inflight Total") == "0"
+    caught_up = after.get("Consume Diff Total") == "0" and after.get("Consume Inflight Total") == "0"
+    return caught_up and _sum_of("#Consumer Offset", CLIENTS_MESSAGES)(value)
 
 
 def _has_rows(value: Value) -> bool:
@@ -144,7 +150,11 @@ TOPICS = Section(
         Step("updateTopic with a bad attribute", "updateTopic -b {broker} -t AdminBad -a +nope=1", CREATE),
         Step("updateTopic with a bad type", "updateTopic -b {broker} -t AdminBad -a +message.type=SHINY", CREATE),
         Step("updateTopic deletes what is not there", "updateTopic -b {broker} -t AdminBad -a -message.type", CREATE),
-        Step("updateTopic of another type", "updateTopic -b {broker} -t AdminDelay -r 2 -w 2 -a +message.type=FIFO", CREATE),
+        Step(
+            "updateTopic of another type",
+            "updateTopic -b {broker} -t AdminDelay -r 2 -w 2 -a +message.type=FIFO",
+            CREATE,
+        ),
         Step("updateTopic in no cluster", "updateTopic -c NoCluster -t AdminNowhere", CREATE),
         Step("updateTopic at no broker", "updateTopic -b 127.0.0.1:1 -t AdminNowhere", CREATE),
         Step("updateTopic without a topic", "updateTopic -c {cluster}", CREATE),
@@ -158,7 +168,9 @@ TOPICS = Section(
         Step("topicRoute of a read-only topic", "topicRoute -t AdminTopicB", parsing.json_text),
         Step("sendMessage without permission", "sendMessage -t AdminTopicB -p no -b {broker_name} -i 0", SEND_RESULT),
         Step("updateTopicPerm -b", "updateTopicPerm -b {broker} -t AdminTopicB -p 2"),
-        Step("consumeMessage without permission", "consumeMessage -t AdminTopicB -b {broker_name} -i 0", parsing.messages),
+        Step(
+            "consumeMessage without permission", "consumeMessage -t AdminTopicB -b {broker_name} -i 0", parsing.messages
+        ),
         Step("updateTopicPerm of an impossible value", "updateTopicPerm -b {broker} -t AdminTopicB -p 9"),
         Step("updateTopicPerm of an unknown topic", "updateTopicPerm -b {broker} -t AdminUnknown -p 2"),
         Step("updateTopicPerm at another broker", "updateTopicPerm -b 127.0.0.1:1 -t AdminTopicB -p 6"),
@@ -177,7 +189,9 @@ MESSAGES = Section(
     "messages",
     (
         _send("sendMessage", "AdminTopic -p first -k key-1 -c TagA -b {broker_name} -i 0", capture="first"),
-        _send("sendMessage again", "AdminTopic -p second -k 'key-1 key-2' -c TagB -b {broker_name} -i 0", capture="second"),
+        _send(
+            "sendMessage again", "AdminTopic -p second -k 'key-1 key-2' -c TagB -b {broker_name} -i 0", capture="second"
+        ),
         _send("sendMessage to another queue", "AdminTopic -p third -c TagA -b {broker_name} -i 3", capture="third"),
         Step(
             "sendMessage as a process",
@@ -190,7 +204,11 @@ MESSAGES = Section(
         Step("sendMessage to an unknown queue", "sendMessage -t AdminTopic -p x -b {broker_name} -i 44", SEND_RESULT),
         Step("sendMessage to an unknown broker", "sendMessage -t AdminTopic -p x -b no-broker -i 0", SEND_RESULT),
         Step("sendMessage to no queue at all", "sendMessage -t AdminZero -p x", SEND_RESULT),
-        Step("sendMessage creates its topic", "sendMessage -t AdminAuto -p made-by-sending -b {broker_name} -i 2", SEND_RESULT),
+        Step(
+            "sendMessage creates its topic",
+            "sendMessage -t AdminAuto -p made-by-sending -b {broker_name} -i 2",
+            SEND_RESULT,
+        ),
         Step("topicRoute of the created topic", "topicRoute -t AdminAuto", parsing.json_text),
         Step("topicStatus", "topicStatus -t AdminTopic", TOPIC_STATUS, until=_sum_of("#Max Offset", 4)),
         Step(
@@ -199,17 +217,36 @@ MESSAGES = Section(
             parsing.one_message,
             capture={"first_offset": lambda found: str(found["messages"][0]["OffsetID"])},
         ),
-        Step("queryMsgByOffset -f", "queryMsgByOffset -t AdminTopic -b {broker_name} -i 0 -o 1 -f UTF-8", parsing.one_message),
-        Step("queryMsgByOffset beyond", "queryMsgByOffset -t AdminTopic -b {broker_name} -i 0 -o 99", parsing.one_message),
-        Step("queryMsgByOffset unknown queue", "queryMsgByOffset -t AdminTopic -b {broker_name} -i 44 -o 0", parsing.one_message),
-        Step("queryMsgByOffset unknown topic", "queryMsgByOffset -t AdminUnknown -b {broker_name} -i 0 -o 0", parsing.one_message),
+        Step(
+            "queryMsgByOffset -f",
+            "queryMsgByOffset -t AdminTopic -b {broker_name} -i 0 -o 1 -f UTF-8",
+            parsing.one_message,
+        ),
+        Step(
+            "queryMsgByOffset beyond", "queryMsgByOffset -t AdminTopic -b {broker_name} -i 0 -o 99", parsing.one_message
+        ),
+        Step(
+            "queryMsgByOffset unknown queue",
+            "queryMsgByOffset -t AdminTopic -b {broker_name} -i 44 -o 0",
+            parsing.one_message,
+        ),
+        Step(
+            "queryMsgByOffset unknown topic",
+            "queryMsgByOffset -t AdminUnknown -b {broker_name} -i 0 -o 0",
+            parsing.one_message,
+        ),
         Step("queryMsgById", "queryMsgById -t AdminTopic -i {first_offset}", parsing.one_message),
         Step("queryMsgById -f", "queryMsgById -t AdminTopic -i {first_offset} -f UTF-8", parsing.one_message),
         Step("queryMsgById by the unique id", "queryMsgById -t AdminTopic -i {second}", parsing.one_message),
         Step("queryMsgById inside a record", "queryMsgById -t AdminTopic -i {inside_first}", parsing.one_message),
         Step("queryMsgById beyond the log", "queryMsgById -t AdminTopic -i {beyond_log}", parsing.one_message),
         Step("queryMsgById of nonsense", "queryMsgById -t AdminTopic -i xyz", parsing.one_message),
-        Step("queryMsgByKey", "queryMsgByKey -t AdminTopic -k key-1", BY_KEY, until=lambda value: len(value["ordered rows"]) == 2),
+        Step(
+            "queryMsgByKey",
+            "queryMsgByKey -t AdminTopic -k key-1",
+            BY_KEY,
+            until=lambda value: len(value["ordered rows"]) == 2,
+        ),
         Step("queryMsgByKey second key", "queryMsgByKey -t AdminTopic -k key-2", BY_KEY),
         Step("queryMsgByKey -m", "queryMsgByKey -t AdminTopic -k key-1 -m 1", BY_KEY),
         Step("queryMsgByKey before all", "queryMsgByKey -t AdminTopic -k key-1 -b 0 -e 1000", BY_KEY),
@@ -250,7 +287,9 @@ MESSAGES = Section(
             capture={"single_offset": lambda found: str(found["messages"][0]["OffsetID"])},
         ),
         Step("queryMsgById resends", "queryMsgById -t AdminSingle -s true -i {single_offset}"),
-        Step("topicStatus after the resend", "topicStatus -t AdminSingle", TOPIC_STATUS, until=_sum_of("#Max Offset", 2)),
+        Step(
+            "topicStatus after the resend", "topicStatus -t AdminSingle", TOPIC_STATUS, until=_sum_of("#Max Offset", 2)
+        ),
     ),
 )
 
@@ -287,8 +326,12 @@ GROUPS = Section(
         Step("producerConnection of no producer", "producerConnection -g no_producers -t AdminTopic"),
         Step("producerConnection of no topic", "producerConnection -g no_producers -t AdminUnknown"),
         Step("brokerConsumeStats of nothing", "brokerConsumeStats -b {broker}", BROKER_CONSUME),
-        Step("resetOffsetByTime of a group never seen", "resetOffsetByTime -g admin_group -t AdminTopic -s now", ROLLBACK),
-        Step("resetOffsetByTime of an unknown topic", "resetOffsetByTime -g admin_group -t AdminUnknown -s now", ROLLBACK),
+        Step(
+            "resetOffsetByTime of a group never seen", "resetOffsetByTime -g admin_group -t AdminTopic -s now", ROLLBACK
+        ),
+        Step(
+            "resetOffsetByTime of an unknown topic", "resetOffsetByTime -g admin_group -t AdminUnknown -s now", ROLLBACK
+        ),
         Step(
             "resetOffsetByTime of one queue",
             "resetOffsetByTime -g admin_group -t AdminTopic -s 0 -b {broker} -q 0 -o 1",
@@ -308,10 +351,6 @@ GROUPS = Section(
         Step("setConsumeMode", "setConsumeMode -b {broker} -t AdminTopic -g admin_group -m PULL -q 4"),
     ),
 )
-
-CLIENTS_TOPIC = "AdminLive"
-CLIENTS_GROUP = "admin_live"
-PRODUCER_GROUP = "admin_producers"
 
 CLIENTS = Section(
     "clients",
@@ -404,7 +443,11 @@ TUNE = Section(
         Step("updateBrokerConfig", "updateBrokerConfig -b {broker} -k maxMessageSize -v 131072"),
         Step("updateBrokerConfig -c", "updateBrokerConfig -c {cluster} -k fileReservedTime -v 71"),
         Step("getBrokerConfig after the change", "getBrokerConfig -b {broker}", parsing.sections),
-        Step("sendMessage of what is too large now", "sendMessage -t AdminTopic -p {large_body} -b {broker_name} -i 0", SEND_RESULT),
+        Step(
+            "sendMessage of what is too large now",
+            "sendMessage -t AdminTopic -p {large_body} -b {broker_name} -i 0",
+            SEND_RESULT,
+        ),
         Step("updateBrokerConfig back", "updateBrokerConfig -b {broker} -k maxMessageSize -v 4194304"),
         Step("updateBrokerConfig of the list itself", "updateBrokerConfig -b {broker} -k configBlackList -v x"),
         Step("updateBrokerConfig of an unknown key", "updateBrokerConfig -b {broker} -k noSuchKey -v 1"),

@@ -172,7 +172,12 @@ class ConnectedClients:
         folder.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
             # After a reset the client looks for its queues again at the next rebalance, by default every 20 s.
-            [*_java(folder, "-Drocketmq.client.rebalance.waitInterval=500"), "ConnectedClients", namesrv_address, *arguments],
+            [
+                *_java(folder, "-Drocketmq.client.rebalance.waitInterval=500"),
+                "ConnectedClients",
+                namesrv_address,
+                *arguments,
+            ],
             cwd=folder,
             env=_environment(folder),
             stdin=subprocess.PIPE,

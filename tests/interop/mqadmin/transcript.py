@@ -14,11 +14,10 @@ from typing import Any
 from ..cluster import CLUSTER_NAME, Cluster
 from .masks import masked
 from .parsing import Value, exceptions
-from .script import CLIENTS_GROUP, CLIENTS_TOPIC, PRODUCER_GROUP, Section, Step
+from .script import CLIENTS_GROUP, CLIENTS_MESSAGES, CLIENTS_TOPIC, PRODUCER_GROUP, Section, Step
 from .sessions import AdminSession, ConnectedClients, Outcome
 
 SETTLE_S = 30.0
-CLIENTS_MESSAGES = 8
 LARGE_BODY = "x" * 140_000
 LINE_WIDTH = 240
 

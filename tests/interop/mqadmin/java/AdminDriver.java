@@ -27,7 +27,8 @@ public final class AdminDriver extends MQAdminStartup {
     public static void main(String[] args) {
         String nameServer = System.getProperty("gantry.namesrv");
         Runtime.getRuntime().addShutdownHook(new Thread(AdminDriver::answerExit));
-        Thread hurry = new Thread(AdminDriver::hurryShutdowns, "hurry-shutdowns");
+        Thread command = Thread.currentThread();
+        Thread hurry = new Thread(() -> hurryShutdowns(command), "hurry-shutdowns");
         hurry.setDaemon(true);
         hurry.start();
         BufferedReader requests = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.US_ASCII));
@@ -83,16 +84,19 @@ public final class AdminDriver extends MQAdminStartup {
 
     /**
      * Closing a client joins its NettyEventExecutor, which looks at its stop flag only every 3 seconds unless an
-     * event happens to arrive. An interrupt ends that wait at once and is otherwise only a line in the log.
+     * event happens to arrive. An interrupt ends that wait at once; it must come only while the command is joining,
+     * for at other times that thread talks to brokers.
      */
-    private static void hurryShutdowns() {
-        ThreadGroup all = Thread.currentThread().getThreadGroup();
+    private static void hurryShutdowns(Thread command) {
+        ThreadGroup all = command.getThreadGroup();
         while (true) {
-            Thread[] threads = new Thread[all.activeCount() + 64];
-            int count = all.enumerate(threads, true);
-            for (int i = 0; i < count; i++) {
-                if (threads[i].getName().startsWith("NettyEventExecutor")) {
-                    threads[i].interrupt();
+            if (command.getState() == Thread.State.TIMED_WAITING && joinsService(command.getStackTrace())) {
+                Thread[] threads = new Thread[all.activeCount() + 64];
+                int count = all.enumerate(threads, true);
+                for (int i = 0; i < count; i++) {
+                    if (threads[i].getName().startsWith("NettyEventExecutor")) {
+                        threads[i].interrupt();
+                    }
                 }
             }
             try {
@@ -101,6 +105,15 @@ public final class AdminDriver extends MQAdminStartup {
                 return;
             }
         }
+    }
+
+    private static boolean joinsService(StackTraceElement[] frames) {
+        for (StackTraceElement frame : frames) {
+            if (frame.getClassName().equals("org.apache.rocketmq.common.ServiceThread")) {
+                return frame.getMethodName().equals("shutdown");
+            }
+        }
+        return false;
     }
 
     private static String encoded(ByteArrayOutputStream text) {
