@@ -137,6 +137,10 @@ class ClientError(MQError):
     """A producer or consumer could not do what was asked, for a reason on this side."""
 
 
+class NoRoute(ClientError):
+    """No name server that was asked knows a broker for the topic."""
+
+
 class BrokerError(MQError):
     """The peer answered with a code other than success, or a processor answers so by raising it."""
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from gantry.errors import BrokerError, ClientError, MQError, RemotingError
+from gantry.errors import BrokerError, ClientError, MQError, NoRoute, RemotingError
 from gantry.model import ConsumerData, HeartbeatData, MessageQueue, ProducerData, QueueData, TopicRouteData
 from gantry.model.names import MASTER_ID
 from gantry.model.topic_validator import DEFAULT_TOPIC
@@ -140,7 +140,7 @@ class ClientInstance:
         """Where to write a topic's messages.
 
         A topic without a route is written through the route of TBW102, on a broker that creates topics on the first send.
-        Raises: ClientError that says who was asked and what to do.
+        Raises: NoRoute, which says who was asked and what to do; ClientError when no name server answers.
         """
         self._producer_topics.add(topic)
         info = self.routes.publish_info(topic)
@@ -156,7 +156,7 @@ class ClientInstance:
             info = self.routes.publish_info(topic)
             if info is not None:
                 return info
-        raise ClientError(self._no_route(topic))
+        raise self.no_route(topic)
 
     async def refresh_route(self, topic: str) -> bool:
         """Ask for a topic's route and keep it. Returns: whether the topic is known now.
@@ -186,12 +186,10 @@ class ClientInstance:
             raise ClientError(f"broker {broker_name} is in no route known now; the next route poll may bring it")
         return address
 
-    def no_route(self, topic: str) -> ClientError:
-        return ClientError(self._no_route(topic))
-
-    def _no_route(self, topic: str) -> str:
+    def no_route(self, topic: str) -> NoRoute:
+        """The error that says who was asked and what to do."""
         asked = ", ".join(self.name_servers.addresses)
-        return (
+        return NoRoute(
             f"no route for topic {topic}: name server {asked} knows neither it nor a broker that creates topics on the first "
             f"send. Create it with: mqadmin updateTopic -n {self.name_servers.addresses[0]} -c DefaultCluster -t {topic}; "
             f"or start a broker with autoCreateTopicEnable=true that registers with this name server"

@@ -88,6 +88,22 @@ class RemoteOffsetStore(_Table):
                 logger.warning("offset %d of %s is not committed yet: %s", offset, queue, error)
 
 
+class MemoryOffsetStore(_Table):
+    """Offsets kept nowhere: every start begins where consume_from_where says. For tools that only look."""
+
+    async def load(self) -> None:
+        """Nothing to load."""
+
+    async def read(self, queue: MessageQueue) -> int | None:
+        return self._offsets.get(queue)
+
+    async def persist(self, queues: Iterable[MessageQueue]) -> None:
+        """Nothing to write."""
+
+    def forget(self, queue: MessageQueue) -> None:
+        """Keeps the offset: a queue that comes back goes on where it was."""
+
+
 class LocalOffsetStore(_Table):
     """Offsets kept in one JSON file of this client, for broadcasting groups.
 

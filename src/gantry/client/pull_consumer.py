@@ -95,7 +95,7 @@ class PullConsumer:
         await self.stop()
 
     async def queues(self, topic: str) -> list[MessageQueue]:
-        """All readable queues of a topic, sorted. Raises: ClientError when the topic has no route."""
+        """All readable queues of a topic, sorted. Raises: NoRoute."""
         instance = self._running()
         await instance.refresh_route(topic)
         queues = instance.routes.subscribe_queues(topic)

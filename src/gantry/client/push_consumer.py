@@ -71,9 +71,11 @@ class PushConsumer:
         instance_name: str | None = None,
         doors: Doors | None = None,
         remoting: Remoting | None = None,
+        offset_store: OffsetStore | None = None,
     ) -> None:
         """Nothing is contacted yet. name_servers: `host:9876;host2:9876`, by default from the environment (NAMESRV_ADDR).
 
+        offset_store: where to keep offsets instead of the broker (clustering) or a file (broadcasting).
         orderly: one listener at a time per queue, in order; otherwise listeners run side by side.
         Raises: ConfigError without a name server address or for an unknown strategy; ClientError for a bad group name.
         """
@@ -91,6 +93,7 @@ class PushConsumer:
         self._name_servers = resolve_name_servers(name_servers)
         self._instance_name = instance_name
         self._remoting = remoting
+        self._own_offset_store = offset_store
         self._subscriptions: dict[str, SubscriptionData] = {}
         self._assigned: dict[MessageQueue, AssignedQueue] = {}
         self._leaving: set[MessageQueue] = set()
@@ -249,7 +252,10 @@ class PushConsumer:
 
     def _build(self, instance: ClientInstance, clustering: bool) -> None:
         brokers, group = instance.brokers, self.group
-        if clustering:
+        at_broker = clustering and self._own_offset_store is None
+        if self._own_offset_store is not None:
+            self._offsets = self._own_offset_store
+        elif clustering:
 
             async def query(queue: MessageQueue) -> int | None:
                 return await brokers.query_offset(instance.address(queue.broker_name), group, queue)
@@ -290,7 +296,7 @@ class PushConsumer:
             orderly=self.orderly,
             needs_lock=self._needs_lock,
             subscription=self._subscriptions.get,
-            committed_offset=self._offsets.in_memory if clustering else lambda queue: None,
+            committed_offset=self._offsets.in_memory if at_broker else lambda queue: None,
             on_messages=self._consume.submit,
             on_offset_moved=self._restart_at,
             on_nothing_held=lambda assigned: self._progress(assigned, assigned.next_offset),

@@ -1,0 +1,5 @@
+"""`python -m gantry` is `gantry`."""
+
+from gantry.cli.main import main
+
+main()
