@@ -1,0 +1,1 @@
+"""Layouts of the store's files: pure codecs, drawn as tables in `docs/format/`."""

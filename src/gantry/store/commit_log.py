@@ -1,0 +1,282 @@
+"""The one log all topics share, and its files."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Generator
+
+from gantry.errors import DiskError, DiskFault, DiskFull, RecordCorrupt, StoreDamaged
+from gantry.protocol.disk.blank_record import BLANK_SIZE_MIN
+from gantry.protocol.disk.file_name import offset_file_name, parse_offset_file_name
+from gantry.protocol.message.record import RecordView
+from gantry.runtime.disk import Disk, DiskFile
+
+from .config import StoreConfig, StorePaths
+from .hot_tail import HotTail
+from .open_file import OpenFile
+from .steps import ReadStep
+
+log = logging.getLogger(__name__)
+
+_ERASE = bytes(BLANK_SIZE_MIN)
+
+
+class LogFile:
+    """One file of the log. Units: `start` is the physical offset of its first byte."""
+
+    __slots__ = ("file", "path", "start")
+
+    def __init__(self, disk: Disk, start: int, path: str, file: DiskFile | None = None) -> None:
+        self.start = start
+        self.path = path
+        self.file = OpenFile(disk, path, writable=True, file=file)
+
+
+class CommitLog:
+    """The one log all topics share.
+
+    write() returns when the bytes are in the page cache: survives a killed process, not a power cut.
+    sync_upto() returns when every byte below its bound is on disk; it may run beside write(), off the loop.
+    One write at a time. `wrote_offset` moves at advance(), not at write(): what was written and not advanced over is not there.
+    A view handed out by the hot tail stays valid as long as it is held.
+    Files always have their exact full length: they are allocated in a staging directory and renamed into place.
+    """
+
+    def __init__(self, config: StoreConfig, paths: StorePaths, disk: Disk) -> None:
+        self._disk = disk
+        self._paths = paths
+        self._directories = config.commit_log_paths
+        self._verify_crc = config.verify_crc_on_read
+        self.file_size = config.mapped_file_size_commit_log
+        self.files: list[LogFile] = []
+        self.hot_tail = HotTail(config.hot_tail_bytes_max)
+        self.wrote_offset = 0
+        self.flushed_offset = 0
+        self.last_store_timestamp = 0
+        self.damaged_read_count = 0
+        self._staging_number = 0
+        self._unsynced_directories: set[str] = set()
+        self._dirty_above = False
+
+    # --- files
+
+    def load_files(self) -> None:
+        """Finds the files of the log. An empty last file is removed, as the original does.
+
+        Raises: StoreDamaged when a file has another length or one in the middle is missing.
+        """
+        found: dict[int, str] = {}
+        for directory in self._directories:
+            self._disk.make_dirs(directory)
+            for name in self._disk.list_dir(directory):
+                start = parse_offset_file_name(name)
+                if start is not None:
+                    found[start] = f"{directory}/{name}"
+        starts = sorted(found)
+        if starts and self._disk.size(found[starts[-1]]) == 0:
+            self._disk.unlink(found[starts.pop()])
+        for index, start in enumerate(starts):
+            path = found[start]
+            size = self._disk.size(path)
+            if size != self.file_size:
+                raise StoreDamaged(
+                    f"{path} has {size} bytes, mappedFileSizeCommitLog says {self.file_size}; the store is not opened"
+                )
+            if start != starts[0] + index * self.file_size:
+                raise StoreDamaged(f"the commit log file before {path} is missing; the store is not opened")
+            self.files.append(LogFile(self._disk, start, path))
+        if self._disk.exists(self._paths.staging):
+            for name in self._disk.list_dir(self._paths.staging):
+                self._disk.unlink(f"{self._paths.staging}/{name}")
+
+    def path_for(self, start: int) -> str:
+        directory = self._directories[start // self.file_size % len(self._directories)]
+        return f"{directory}/{offset_file_name(start)}"
+
+    @property
+    def min_offset(self) -> int:
+        return self.files[0].start if self.files else self.wrote_offset
+
+    @property
+    def files_end(self) -> int:
+        """Physical offset up to which files exist."""
+        return self.files[-1].start + self.file_size if self.files else 0
+
+    def find_file(self, physical_offset: int) -> LogFile | None:
+        files = self.files
+        if not files:
+            return None
+        index = (physical_offset - files[0].start) // self.file_size
+        return files[index] if 0 <= index < len(files) else None
+
+    def allocate_staged(self, start: int, number: int) -> tuple[str, DiskFile]:
+        """Makes a file of full length in the staging directory. Blocking. Raises: DiskFull, DiskFault."""
+        path = f"{self._paths.staging}/{offset_file_name(start)}.{number}"
+        return path, self._disk.open(path, create=True, size=self.file_size)
+
+    def next_staging_number(self) -> int:
+        self._staging_number += 1
+        return self._staging_number
+
+    def install(self, start: int, staged: tuple[str, DiskFile]) -> None:
+        """Puts a staged file at the end of the log; one that came too late is discarded."""
+        path, file = staged
+        expected = self.files_end if self.files else start
+        if start != expected:
+            file.close()
+            self._disk.unlink(path)
+            return
+        final = self.path_for(start)
+        try:
+            self._disk.rename(path, final)
+        except DiskFault as error:
+            file.close()
+            self._disk.unlink(path)
+            if error.errno != errno.EXDEV:
+                raise
+            # The log lies on another file system than the root: the file can only be made in its own place.
+            file = self._disk.open(final, create=True, size=self.file_size)
+        self.files.append(LogFile(self._disk, start, final, file))
+        self._unsynced_directories.add(final[: final.rindex("/")])
+
+    def ensure_file(self, start: int) -> None:
+        """The file that begins at `start` exists. Creates it at once when it was not made ahead.
+
+        Raises: DiskFull, DiskFault.
+        """
+        if self.find_file(start) is not None:
+            return
+        if not self.files:
+            start -= start % self.file_size
+        log.info("commit log file %s was not made ahead; it is made now", offset_file_name(start))
+        self.install(start, self.allocate_staged(start, self.next_staging_number()))
+
+    def detach_first(self, count: int) -> list[LogFile]:
+        """Takes the oldest files out of the log; the caller removes them from the disk."""
+        taken, self.files = self.files[:count], self.files[count:]
+        for item in taken:
+            item.file.close()
+        return taken
+
+    def close(self) -> None:
+        for item in self.files:
+            item.file.close()
+
+    # --- writing
+
+    def write(self, start: int, data: bytes) -> None:
+        """Writes a range that lies within one file, above everything written so far. Raises: DiskFull, DiskFault."""
+        self._dirty_above = True
+        item = self.find_file(start)
+        if item is None:
+            self.ensure_file(start)
+            item = self.find_file(start)
+            assert item is not None
+        item.file.handle().pwrite(data, start - item.start)
+
+    def advance(self, start: int, data: bytes) -> None:
+        """The written range is part of the log from now on."""
+        self.hot_tail.append(start, data)
+        self.wrote_offset = start + len(data)
+        self._dirty_above = False
+
+    def erase_above(self) -> None:
+        """What was written and is not to be part of the log cannot be taken for a record after a crash.
+
+        Raises: DiskError; then the store must not go on writing.
+        """
+        if not self._dirty_above:
+            return
+        item = self.find_file(self.wrote_offset)
+        if item is not None:
+            position = self.wrote_offset - item.start
+            item.file.handle().pwrite(_ERASE[: self.file_size - position], position)
+        self._dirty_above = False
+
+    # --- syncing
+
+    def sync_upto(self, upto: int) -> None:
+        """Blocking; off the loop. Raises: DiskFault: then the range above `flushed_offset` counts as lost."""
+        flushed = self.flushed_offset
+        for item in list(self.files):
+            if item.start < upto and item.start + self.file_size > flushed:
+                item.file.handle().sync()
+        while self._unsynced_directories:
+            directory = self._unsynced_directories.pop()
+            try:
+                self._disk.sync_dir(directory)
+            except DiskError:
+                self._unsynced_directories.add(directory)
+                raise
+
+    # --- reading
+
+    def record_steps(self, physical_offset: int, size: int) -> Generator[ReadStep, bytes, bytes | memoryview | None]:
+        """One record, checked against its place; None when the log does not hold it any more (or not yet).
+
+        Raises: RecordCorrupt when what is there is not that record.
+        """
+        if physical_offset < self.min_offset or physical_offset + size > self.wrote_offset:
+            return None
+        hot = self.hot_tail.read(physical_offset, size)
+        if hot is not None:
+            return hot
+        item = self.find_file(physical_offset)
+        if item is None or physical_offset + size > item.start + self.file_size:
+            return None
+        data = yield ReadStep(item.file, size, physical_offset - item.start)
+        self._check(data, item.path, physical_offset, size)
+        return data
+
+    def _check(self, data: bytes, path: str, physical_offset: int, size: int) -> None:
+        reason = ""
+        try:
+            view = RecordView(data)
+        except Exception as error:
+            reason = str(error)
+        else:
+            if view.size != size or view.physical_offset != physical_offset:
+                reason = f"it says physical offset {view.physical_offset} and {view.size} bytes, {size} were expected"
+            elif self._verify_crc and not view.crc_matches:
+                reason = f"body CRC does not match 0x{view.body_crc:08x}"
+        if reason:
+            self.damaged_read_count += 1
+            raise RecordCorrupt(path=path, physical_offset=physical_offset, reason=reason)
+
+    def size_steps(self, physical_offset: int) -> Generator[ReadStep, bytes, int]:
+        """Size of the record that begins at this offset; 0 when there is none."""
+        if physical_offset < self.min_offset or physical_offset + BLANK_SIZE_MIN > self.wrote_offset:
+            return 0
+        head: bytes | memoryview | None = self.hot_tail.read(physical_offset, BLANK_SIZE_MIN)
+        if head is None:
+            item = self.find_file(physical_offset)
+            if item is None:
+                return 0
+            head = yield ReadStep(item.file, BLANK_SIZE_MIN, physical_offset - item.start)
+        size = int.from_bytes(head[:4], "big", signed=True)
+        magic = int.from_bytes(head[4:8], "big")
+        return size if magic in (0xDAA320A7, 0xDAA320AB) and size > 0 else 0
+
+    def store_time_steps(self, physical_offset: int, size: int) -> Generator[ReadStep, bytes, int]:
+        """storeTimestamp of a record, -1 when it is not there any more. Units: ms."""
+        hot = self.hot_tail.read(physical_offset, size)
+        if hot is not None:
+            return RecordView(hot).store_timestamp
+        if physical_offset < self.min_offset or physical_offset + size > self.wrote_offset:
+            return -1
+        item = self.find_file(physical_offset)
+        if item is None:
+            return -1
+        head = yield ReadStep(item.file, min(size, _TIME_HEAD), physical_offset - item.start)
+        if len(head) < _TIME_HEAD:
+            return -1
+        at = 68 if int.from_bytes(head[36:40], "big") & 0x10 else 56
+        return int.from_bytes(head[at : at + 8], "big", signed=True)
+
+
+_TIME_HEAD = 76
+
+
+def is_disk_full(error: BaseException) -> bool:
+    return isinstance(error, DiskFull)

@@ -1,0 +1,254 @@
+"""One queue of one topic: the dense sequence of its entries, in memory at the end and in files before that."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from typing import NamedTuple
+
+from gantry.protocol.disk.consume_queue_unit import (
+    FILLER,
+    FILLER_SIZE,
+    UNIT_SIZE,
+    decode_unit,
+    encode_unit,
+)
+from gantry.protocol.disk.file_name import offset_file_name
+from gantry.runtime.disk import Disk
+
+from .open_file import OpenFileCache
+from .steps import ReadStep
+
+log = logging.getLogger(__name__)
+
+_KEEP_UNITS = 512
+
+
+class QueueWrite(NamedTuple):
+    """Entries of one queue that are to go into one of its files. Units: position in bytes within the file."""
+
+    path: str
+    position: int
+    data: bytes
+
+
+class ConsumeQueue:
+    """Queue offsets 0, 1, 2 ... of one topic and queue id, each an entry that says where the message lies.
+
+    append() makes an entry readable at once (up to `visible_offset`, which the store moves when the log is safe); the file
+    follows at the next checkpoint (`pending_writes`, `written`). A crash loses entries of the last interval and recovery makes
+    them again from the log. Owned by the loop; only the writes themselves happen elsewhere.
+    Units: all offsets in entries.
+    """
+
+    __slots__ = (
+        "_tail",
+        "_tail_base",
+        "checked_physical_min",
+        "directory",
+        "dirty",
+        "file_starts",
+        "file_units",
+        "last_physical_end",
+        "max_offset",
+        "min_offset",
+        "planned_offset",
+        "queue_id",
+        "topic",
+        "visible_offset",
+        "written_offset",
+    )
+
+    def __init__(self, topic: str, queue_id: int, directory: str, file_units: int) -> None:
+        self.topic = topic
+        self.queue_id = queue_id
+        self.directory = directory
+        self.file_units = file_units
+        self.file_starts: list[int] = []
+        """First offset of each file on the disk, in order."""
+        self.min_offset = 0
+        self.max_offset = 0
+        self.planned_offset = 0
+        self.visible_offset = 0
+        self.written_offset = 0
+        self.last_physical_end = -1
+        self.checked_physical_min = -1
+        self.dirty = False
+        self._tail = bytearray()
+        self._tail_base = 0
+
+    def start_at(self, offset: int) -> None:
+        """The next entry gets this offset; only for a queue without entries in memory."""
+        self.max_offset = self.planned_offset = self.visible_offset = self.written_offset = offset
+        self._tail.clear()
+        self._tail_base = offset
+
+    # --- appending
+
+    def append(self, physical_offset: int, size: int, tags_code: int) -> None:
+        self._tail += encode_unit(physical_offset, size, tags_code)
+        self.max_offset += 1
+        self.last_physical_end = physical_offset + size
+        self.dirty = True
+
+    def append_at(self, offset: int, physical_offset: int, size: int, tags_code: int) -> bool:
+        """Append of a rebuild: an entry that is there already is left alone, a hole is filled with fillers.
+
+        Returns: whether an entry was added.
+        """
+        if offset < self.max_offset:
+            return False
+        if offset > self.max_offset:
+            self.skip_to(offset)
+        self.append(physical_offset, size, tags_code)
+        return True
+
+    def skip_to(self, offset: int) -> None:
+        if not self.file_starts and not self._tail:
+            # The first entry of a queue whose beginning is gone: files before the one it lies in are not made.
+            self.start_at(offset)
+            self.min_offset = offset
+            return
+        self._tail += FILLER * (offset - self.max_offset)
+        self.max_offset = offset
+        self.dirty = True
+
+    # --- reading
+
+    def unit_steps(
+        self, files: OpenFileCache, offset: int, count: int
+    ) -> Generator[ReadStep, bytes, bytes | bytearray | memoryview]:
+        """Up to `count` entries from `offset` on, as stored; fewer where a file ends, none where nothing is."""
+        if offset >= self.max_offset or count <= 0:
+            return b""
+        count = min(count, self.max_offset - offset)
+        base = self._tail_base
+        if offset >= base:
+            begin = (offset - base) * UNIT_SIZE
+            return bytes(self._tail[begin : begin + count * UNIT_SIZE])
+        file_start = offset - offset % self.file_units
+        if file_start not in self.file_starts:
+            return b""
+        count = min(count, file_start + self.file_units - offset, base - offset)
+        path = self.path_of(file_start)
+        data = yield ReadStep(files.get(path), count * UNIT_SIZE, (offset - file_start) * UNIT_SIZE)
+        return data[: len(data) // UNIT_SIZE * UNIT_SIZE]
+
+    def unit_at_steps(self, files: OpenFileCache, offset: int) -> Generator[ReadStep, bytes, tuple[int, int, int] | None]:
+        """The entry at `offset`; None for a filler or nothing."""
+        data = yield from self.unit_steps(files, offset, 1)
+        if len(data) < UNIT_SIZE:
+            return None
+        physical_offset, size, code = decode_unit(data)
+        if size <= 0 or size == FILLER_SIZE:
+            return None
+        return physical_offset, size, code
+
+    def min_steps(self, files: OpenFileCache, physical_min: int) -> Generator[ReadStep, bytes, None]:
+        """Moves `min_offset` to the first entry whose record the log still has; to `max_offset` when none has.
+
+        Source: ConsumeQueue.correctMinOffset (5.3).
+        """
+        if physical_min == self.checked_physical_min:
+            return
+        low = max(self.min_offset, self.file_starts[0] if self.file_starts else self._tail_base)
+        high = self.max_offset
+        unit = yield from self.unit_at_steps(files, low)
+        if unit is None or unit[0] < physical_min:
+            # Entries are in the order of the log, so the first that is still there is found by halving.
+            while low < high:
+                middle = (low + high) // 2
+                unit = yield from self.unit_at_steps(files, middle)
+                if unit is None or unit[0] < physical_min:
+                    low = middle + 1
+                else:
+                    high = middle
+        self.min_offset = min(low, self.max_offset)
+        self.checked_physical_min = physical_min
+
+    # --- files
+
+    def path_of(self, file_start: int) -> str:
+        return f"{self.directory}/{offset_file_name(file_start * UNIT_SIZE)}"
+
+    @property
+    def file_bytes(self) -> int:
+        return self.file_units * UNIT_SIZE
+
+    def pending_writes(self) -> tuple[int, list[QueueWrite]]:
+        """What the files lack, and the offset up to which they are complete once it is written."""
+        writes: list[QueueWrite] = []
+        offset, end = self.written_offset, self.max_offset
+        while offset < end:
+            file_start = offset - offset % self.file_units
+            stop = min(end, file_start + self.file_units)
+            begin = (offset - self._tail_base) * UNIT_SIZE
+            data = bytes(self._tail[begin : begin + (stop - offset) * UNIT_SIZE])
+            position = (offset - file_start) * UNIT_SIZE
+            if not self.file_starts and not writes and position:
+                # A queue that begins above the start of its file: the front is filled with units that readers skip.
+                data = FILLER * (offset - file_start) + data
+                position = 0
+            writes.append(QueueWrite(self.path_of(file_start), position, data))
+            offset = stop
+        return end, writes
+
+    def written(self, upto: int) -> int:
+        """Entries below `upto` are in the files now. Returns: bytes of entries still held in memory."""
+        if upto <= self.written_offset:
+            return len(self._tail)
+        first = self.written_offset - self.written_offset % self.file_units
+        for file_start in range(first, upto, self.file_units):
+            if file_start not in self.file_starts:
+                self.file_starts.append(file_start)
+        self.written_offset = upto
+        self.dirty = self.max_offset > upto
+        self.trim(_KEEP_UNITS)
+        return len(self._tail)
+
+    def trim(self, keep: int) -> None:
+        """Drops entries that the files have from memory, all but the newest `keep`."""
+        base = max(self._tail_base, min(self.written_offset, self.max_offset - keep))
+        if base > self._tail_base:
+            del self._tail[: (base - self._tail_base) * UNIT_SIZE]
+            self._tail_base = base
+
+    @property
+    def memory_bytes(self) -> int:
+        return len(self._tail)
+
+    def expired_files(self, last_units: dict[int, int], physical_min: int) -> list[int]:
+        """Files whose last entry points below the log's minimum; never the newest file.
+
+        `last_units` gives the physical offset of each file's last entry.
+        """
+        expired: list[int] = []
+        for file_start in self.file_starts[:-1]:
+            if last_units[file_start] >= physical_min:
+                break
+            expired.append(file_start)
+        return expired
+
+
+def write_queue_units(disk: Disk, file_bytes: int, writes: list[QueueWrite]) -> None:
+    """Puts entries of one queue into its files and syncs them. Blocking; off the loop.
+
+    Files are sparse until used: a full disk is an error of the write, never a fault of a mapping.
+    Raises: DiskFull, DiskFault.
+    """
+    for path, position, data in writes:
+        directory = path[: path.rindex("/")]
+        fresh = not disk.exists(path)
+        if fresh:
+            disk.make_dirs(directory)
+        file = disk.open_sparse(path, file_bytes)
+        try:
+            file.pwrite(data, position)
+            file.sync()
+        finally:
+            file.close()
+        if fresh:
+            disk.sync_dir(directory)
+            parent = directory[: directory.rindex("/")]
+            disk.sync_dir(parent)
+            disk.sync_dir(parent[: parent.rindex("/")])

@@ -1,0 +1,201 @@
+"""One index file: adding entries in an order that a crash cannot break, cutting it back, walking a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import NamedTuple
+
+from gantry.protocol.disk.index_layout import (
+    ENTRY_SIZE,
+    HEADER_SIZE,
+    SLOT,
+    SLOT_SIZE,
+    IndexHeader,
+    decode_entry,
+    encode_entry,
+    entry_position,
+    index_file_size,
+    key_hash,
+    seconds_since,
+    slot_position,
+)
+from gantry.runtime.disk import Disk, DiskFile
+
+from .open_file import OpenFile
+from .steps import ReadStep
+
+_CHUNK_ENTRIES = 4096
+_CHAIN_MAX = 1_000_000
+
+
+class IndexKey(NamedTuple):
+    """One key of one record. `key` is the part after `topic#`, as stored. Units: store_timestamp in ms."""
+
+    topic: str
+    key: bytes
+    physical_offset: int
+    store_timestamp: int
+
+    @property
+    def hash(self) -> int:
+        return key_hash(f"{self.topic}#{self.key.decode('utf-8', 'replace')}")
+
+
+class IndexFile:
+    """One index file and its header as of the last completed write.
+
+    Order of writes: entries, sync, slots and header. A slot on the disk therefore never points to an entry that is not
+    there, and cutting the file back to an earlier count is exact: each entry knows the one its slot held before it.
+    """
+
+    __slots__ = ("_disk", "entry_count_max", "file", "header", "name", "path", "slot_count")
+
+    def __init__(self, disk: Disk, path: str, slot_count: int, entry_count_max: int, header: IndexHeader | None = None) -> None:
+        self._disk = disk
+        self.path = path
+        self.name = path[path.rindex("/") + 1 :]
+        self.slot_count = slot_count
+        self.entry_count_max = entry_count_max
+        self.header = header or IndexHeader()
+        self.file = OpenFile(disk, path, writable=True)
+
+    @property
+    def size(self) -> int:
+        return index_file_size(self.slot_count, self.entry_count_max)
+
+    @property
+    def is_full(self) -> bool:
+        return self.header.index_count >= self.entry_count_max
+
+    def create(self) -> None:
+        """Makes the file, sparse. Raises: DiskFault."""
+        self._disk.open_sparse(self.path, self.size).close()
+        self._disk.sync_dir(self.path[: self.path.rindex("/")])
+
+    def read_header(self) -> None:
+        self.header = IndexHeader.decode(self.file.handle().pread(HEADER_SIZE, 0))
+
+    # --- writing (off the loop)
+
+    def write(self, keys: Iterable[IndexKey]) -> int:
+        """Adds keys until the file is full; returns how many fitted. Raises: DiskFull, DiskFault (nothing counts as added).
+
+        Source: IndexFile.putKey (5.3): the time of the first entry is counted from the file before, then the header
+        begins with it.
+        """
+        file = self.file.handle()
+        header = IndexHeader.decode(self.header.encode())
+        first_number = header.index_count
+        slots: dict[int, int] = {}
+        entries: list[bytes] = []
+        added = 0
+        for item in keys:
+            number = header.index_count
+            if number >= self.entry_count_max:
+                break
+            hashed = item.hash
+            slot = hashed % self.slot_count
+            previous = slots.get(slot)
+            if previous is None:
+                (previous,) = SLOT.unpack(file.pread(SLOT_SIZE, slot_position(slot)))
+                if previous < 0 or previous > number:
+                    previous = 0
+            seconds = seconds_since(header.begin_timestamp, item.store_timestamp)
+            entries.append(encode_entry(hashed, item.physical_offset, seconds, previous))
+            slots[slot] = number
+            if number <= 1:
+                header.begin_phy_offset = item.physical_offset
+                header.begin_timestamp = item.store_timestamp
+            if not previous:
+                header.hash_slot_count += 1
+            header.index_count = number + 1
+            header.end_phy_offset = item.physical_offset
+            header.end_timestamp = item.store_timestamp
+            added += 1
+        if added:
+            file.pwrite(b"".join(entries), entry_position(self.slot_count, first_number))
+            file.sync()
+            for slot in sorted(slots):
+                file.pwrite(SLOT.pack(slots[slot]), slot_position(slot))
+            file.pwrite(header.encode(), 0)
+            self.header = header
+        return added
+
+    def write_header(self) -> None:
+        self.file.handle().pwrite(self.header.encode(), 0)
+
+    def sync(self) -> None:
+        self.file.handle().sync()
+
+    def cut_back(self, header: IndexHeader) -> None:
+        """Makes the file what it was when `header` was its header. Blocking.
+
+        Slots that point to later entries get back what those entries say they held before; later entries become zero.
+        """
+        file = self.file.handle()
+        keep = header.index_count
+        upper = self._entries_end(file, keep)
+        for chunk_end in range(upper, keep, -_CHUNK_ENTRIES):
+            chunk_start = max(keep, chunk_end - _CHUNK_ENTRIES)
+            data = file.pread((chunk_end - chunk_start) * ENTRY_SIZE, entry_position(self.slot_count, chunk_start))
+            for number in range(chunk_end - 1, chunk_start - 1, -1):
+                hashed, _, _, previous = decode_entry(data, (number - chunk_start) * ENTRY_SIZE)
+                if hashed < 0:
+                    continue
+                position = slot_position(hashed % self.slot_count)
+                (value,) = SLOT.unpack(file.pread(SLOT_SIZE, position))
+                if value == number:
+                    file.pwrite(SLOT.pack(previous if 0 <= previous < number else 0), position)
+        if upper > keep:
+            # Slots first: an entry may only vanish when nothing points to it any more.
+            file.sync()
+            start = entry_position(self.slot_count, keep)
+            end = entry_position(self.slot_count, upper)
+            for position in range(start, end, 1 << 20):
+                file.pwrite(bytes(min(1 << 20, end - position)), position)
+        self.header = header
+        self.write_header()
+        file.sync()
+
+    def _entries_end(self, file: DiskFile, start: int) -> int:
+        """Number after the last entry at or above `start` that is not zero; looks on until a whole chunk is zero."""
+        end = number = start
+        while number < self.entry_count_max:
+            count = min(_CHUNK_ENTRIES, self.entry_count_max - number)
+            data = file.pread(count * ENTRY_SIZE, entry_position(self.slot_count, number))
+            stripped = data.rstrip(b"\0")
+            if not stripped:
+                break
+            number += count
+            end = number - count + -(-len(stripped) // ENTRY_SIZE)
+        return end
+
+    # --- reading
+
+    def is_time_matched(self, begin: int, end: int) -> bool:
+        """The file may hold entries of this time range. Source: IndexFile.isTimeMatched (5.3)."""
+        first, last = self.header.begin_timestamp, self.header.end_timestamp
+        return (begin < first and end > last) or first <= begin <= last or first <= end <= last
+
+    def chain_steps(self, hashed: int, begin: int, end: int, count_max: int) -> Generator[ReadStep, bytes, list[int]]:
+        """Physical offsets of entries with this hash, newest first.
+
+        An entry's time is known to the second below, so `begin` reaches one second further back.
+        """
+        found: list[int] = []
+        raw = yield ReadStep(self.file, SLOT_SIZE, slot_position(hashed % self.slot_count))
+        (number,) = SLOT.unpack(raw)
+        for _ in range(_CHAIN_MAX):
+            if number <= 0 or number >= self.entry_count_max or len(found) >= count_max:
+                break
+            raw = yield ReadStep(self.file, ENTRY_SIZE, entry_position(self.slot_count, number))
+            entry_hash, physical_offset, seconds, previous = decode_entry(raw)
+            if seconds < 0:
+                break
+            time_ms = self.header.begin_timestamp + seconds * 1000
+            if entry_hash == hashed and begin <= time_ms + 999 and time_ms <= end:
+                found.append(physical_offset)
+            if previous >= number or time_ms + 999 < begin:
+                break
+            number = previous
+        return found

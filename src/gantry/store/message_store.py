@@ -1,0 +1,689 @@
+"""The store's door: append, read, keep safe. See `MessageStore`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from gantry.errors import DiskError, DiskFull, MessageIllegal, StoreError, StoreReadOnly
+from gantry.model import StoreMessage
+from gantry.protocol.disk.consume_queue_unit import UNIT_SIZE, decode_unit
+from gantry.runtime.clock import Clock, TimerHandle
+from gantry.runtime.disk import Disk, DiskFile, DiskLock
+from gantry.runtime.rng import Rng
+
+from .append_plan import AppendPlan, TopicRow
+from .checkpoint import CheckpointWriter, LogPoint
+from .cleanup import CleanupService
+from .commit_log import CommitLog
+from .config import StoreConfig, StorePaths
+from .consume_queue import ConsumeQueue
+from .delay_levels import DelayLevels
+from .disk_state import DiskState
+from .dispatch import index_keys, queue_tags_code
+from .flush import FlushService
+from .index_service import IndexService
+from .open_file import OpenFileCache
+from .own_state import QueueOffsets
+from .queue_table import QueueTable
+from .reader import Reader, TagsFilter
+from .recovery import Recovery, RecoveryReport
+from .results import GetResult, PlannedRecord, PutResult, QueryResult
+from .stats import StoreStats
+from .status import BoundaryType, PutStatus
+from .steps import Steps, complete, run_steps
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+ArrivalListener = Callable[[str, int, int, int, int, bytes], None]
+"""topic, queue id, max offset (exclusive), tagsCode, storeTimestamp (ms), encoded properties"""
+_RETRY_SPACE_MS = 1000
+
+
+class MessageStore:
+    """Messages of one broker on one directory, in the official formats.
+
+    Appending is four synchronous calls with nothing between them, one plan at a time:
+        plan = new_plan(); plan.add(message) ...     pure: places and offsets
+        write(plan)                                  the bytes are in the page cache: survive a killed process
+        commit(plan)                                 the records are part of the store; or abort(plan): everything as before
+        durable(plan)                                a future for whoever must wait for the disk (SYNC_FLUSH), else None
+    put() does all of it for one message.
+
+    What readers see ends at the safe offset: under SYNC_FLUSH the synced end of the log, otherwise its end. max_offset, get,
+    searches and `on_arrive` all stop there. Order of writes: log, sync of the log, queues, index, synced-offset file,
+    checkpoint; recovery reads in that order. Owned by one event loop.
+
+    Reads return their result at once while the page cache has the data, otherwise an awaitable of it: callers test with
+    `isinstance(result, Awaitable)` or use the `async` ones.
+    """
+
+    def __init__(
+        self,
+        config: StoreConfig,
+        *,
+        disk: Disk,
+        clock: Clock,
+        rng: Rng,
+        on_arrive: ArrivalListener | None = None,
+    ) -> None:
+        self.config = config
+        self.on_arrive = on_arrive
+        self.paths = StorePaths(config.store_path_root_dir)
+        self.delay_levels = DelayLevels(config.message_delay_level)
+        self.stats = StoreStats(clock)
+        self.state = DiskState()
+        self.recovery_report: RecoveryReport | None = None
+        self._disk = disk
+        self._clock = clock
+        self._rng = rng
+        self._files = OpenFileCache(disk, config.open_queue_files_max)
+        self._log = CommitLog(config, self.paths, disk)
+        self._queues = QueueTable(config, self.paths, self._files)
+        self._index = IndexService(config, self.paths, disk)
+        self._reader = Reader(config, self._log, self._queues, self._index)
+        self._flush = FlushService(config, self._log, disk, clock, on_flushed=self._on_flushed, on_failure=self._on_failure)
+        self._checkpoint = CheckpointWriter(
+            config,
+            self.paths,
+            disk,
+            clock,
+            log_=self._log,
+            queues=self._queues,
+            index=self._index,
+            flush=self._flush,
+            state=self.state,
+            on_failure=self._on_failure,
+            on_tick=self.stats.sample,
+        )
+        self._cleanup = CleanupService(
+            config,
+            self.paths,
+            disk,
+            clock,
+            log_=self._log,
+            queues=self._queues,
+            index=self._index,
+            state=self.state,
+            checkpoint=self._checkpoint,
+        )
+        self._sync_flush = config.is_sync_flush
+        self._topic_rows: dict[str, TopicRow] = {}
+        self._unsafe: deque[PlannedRecord] = deque()
+        self._plan: AppendPlan | None = None
+        self._lock: DiskLock | None = None
+        self._allocating = False
+        self._allocate_after_ms = 0
+        self._prefaulted = 0
+        self._prefaulting = False
+        self._retry: TimerHandle | None = None
+        self._started = False
+        self._loaded = False
+        self._background: set[asyncio.Task[None]] = set()
+
+    # --- life
+
+    async def load(self) -> None:
+        """Takes the lock and recovers; afterwards reads work.
+
+        Raises: StoreLocked when another process has the directory, StoreDamaged when bytes below the synced offset are not
+                what was written, DiskError.
+        """
+        self._lock = await self._disk.run(self._take_lock)
+        try:
+            recovery = Recovery(
+                self.config,
+                self.paths,
+                self._disk,
+                log_=self._log,
+                queues=self._queues,
+                index=self._index,
+                delay_levels=self.delay_levels,
+                now_ms=self._clock.now_ms(),
+            )
+            self.recovery_report = await self._disk.run(recovery.run)
+        except BaseException:
+            self._lock.release()
+            self._lock = None
+            raise
+        self._checkpoint.deleted_topics = recovery.deleted_topics
+        self._checkpoint.adopt(recovery.checkpoint, recovery.saved, recovery.point)
+        self._prefaulted = self._log.wrote_offset
+        self._loaded = True
+        log.info("message store recover end, and the max phy offset = %d", self._log.wrote_offset)
+
+    async def start(self) -> None:
+        """Marks the store as in use (abort file) and begins flushing, checkpoints and retention."""
+        await self._disk.run(self._write_abort_file)
+        self._started = True
+        self._flush.start()
+        self._checkpoint.start()
+        await self._cleanup.start()
+        self._allocate_ahead()
+
+    async def shutdown(self) -> None:
+        """Everything on the disk, abort file removed, lock released; a restart then has nothing to do again."""
+        self.state.shut_down = True
+        if self._retry is not None:
+            self._retry.cancel()
+        for task in list(self._background):
+            await task
+        await self._cleanup.stop()
+        clean = True
+        if self._loaded:
+            clean = await self._flush.flush()
+        await self._checkpoint.stop()
+        if clean and self._loaded:
+            clean = await self._checkpoint.run(final=True)
+        await self._flush.stop()
+        if clean and self._started:
+            await self._disk.run(self._remove_abort_file)
+        elif self._started:
+            log.warning("the store was not brought down cleanly; the abort file stays and the next start recovers")
+        self._log.close()
+        self._index.close()
+        self._files.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        self._started = self._loaded = False
+
+    def _take_lock(self) -> DiskLock:
+        self._disk.make_dirs(self.paths.root)
+        return self._disk.lock(self.paths.lock)
+
+    def _write_abort_file(self) -> None:
+        path = self.paths.abort
+        if self._disk.exists(path):
+            self._disk.unlink(path)
+        file = self._disk.open(path, create=True)
+        try:
+            file.pwrite(str(os.getpid()).encode(), 0)
+            file.sync()
+        finally:
+            file.close()
+        self._disk.sync_dir(self.paths.root)
+
+    def _remove_abort_file(self) -> None:
+        if self._disk.exists(self.paths.abort):
+            self._disk.unlink(self.paths.abort)
+        self._disk.sync_dir(self.paths.root)
+
+    # --- appending
+
+    def new_plan(self) -> AppendPlan:
+        """A plan at the log's end. One is open at a time: commit or abort it before the next.
+
+        Raises: StoreReadOnly when the store takes no messages (see writable_reason).
+        """
+        reason = self.state.reason
+        if reason is not None:
+            raise StoreReadOnly(reason)
+        if self._plan is not None and not self._plan.done:
+            raise StoreError("a plan is open; it must be committed or aborted before the next one")
+        now_ms = self._clock.now_ms()
+        last = self._log.last_store_timestamp
+        plan = self._plan = AppendPlan(
+            start=self._log.wrote_offset,
+            file_size=self._log.file_size,
+            # The wall clock may jump back; store times never do: searches by time rely on it.
+            store_timestamp=now_ms if now_ms > last else last,
+            size_max=self.config.max_message_size,
+            get_queue=self._queues.find_or_create,
+            topic_rows=self._topic_rows,
+        )
+        return plan
+
+    def write(self, plan: AppendPlan) -> None:
+        """Puts the plan's bytes into the log: one Disk call for each file they touch.
+
+        Raises: DiskFull (the plan is to be aborted; writing resumes when space is back), DiskFault (the store is read-only
+                from now on).
+        """
+        plan.seal()
+        try:
+            for start, data in plan.ranges:
+                self._log.write(start, data)
+        except DiskFull as error:
+            self._on_full(error)
+            raise
+        except DiskError as error:
+            self._on_failure(error)
+            raise
+
+    def commit(self, plan: AppendPlan) -> None:
+        """Makes the written records real: queue entries, index entries, offsets; wakes whoever waits for them once safe."""
+        plan.done = True
+        if not plan.records:
+            return
+        log_ = self._log
+        for start, data in plan.ranges:
+            log_.advance(start, data)
+        records = plan.records
+        last = records[-1]
+        log_.last_store_timestamp = last.store_timestamp
+        self._checkpoint.last_point = LogPoint(log_.wrote_offset, last.physical_offset, last.size, last.store_timestamp)
+        index_add = self._index.add if self.config.message_index_enable else None
+        delay_levels = self.delay_levels
+        touched = self._checkpoint.touched
+        for record in records:
+            properties = record.properties
+            queue = record.queue
+            if queue is not None:
+                record.tags_code = code = queue_tags_code(record.topic, properties, record.store_timestamp, delay_levels)
+                if not queue.dirty:
+                    touched.append(queue)
+                queue.append(record.physical_offset, record.size, code)
+            if index_add is not None:
+                keys = index_keys(properties, record.transaction_type)
+                if keys:
+                    index_add(record.topic, keys, record.physical_offset, record.store_timestamp)
+        self.stats.count_put(len(records), log_.wrote_offset - plan.start)
+        if self._sync_flush:
+            self._unsafe.extend(records)
+            self._flush.trigger(log_.wrote_offset)
+        else:
+            self._expose(records)
+        if log_.files_end - log_.wrote_offset < log_.file_size:
+            self._allocate_ahead()
+        if log_.wrote_offset + (self.config.prefault_window_bytes >> 1) > self._prefaulted:
+            self._prefault_ahead()
+
+    def abort(self, plan: AppendPlan) -> None:
+        """Forgets the plan: offsets, queues and index are as before, and what was written cannot come back after a crash."""
+        plan.done = True
+        for record in plan.records:
+            if record.queue is not None:
+                record.queue.planned_offset = record.queue.max_offset
+        try:
+            self._log.erase_above()
+        except DiskError as error:
+            self._on_failure(error)
+
+    def durable(self, plan: AppendPlan) -> asyncio.Future[PutStatus] | None:
+        """When the plan's records are as safe as SYNC_FLUSH promises; None when nobody has to wait for that."""
+        if not self._sync_flush or not plan.must_wait:
+            return None
+        return self._flush.request(plan.end)
+
+    async def put(self, message: StoreMessage) -> PutResult:
+        """Appends one message and waits as its mode asks. Never raises for what has an official status."""
+        return await self._put([message], batch=False)
+
+    async def put_batch(self, messages: Iterable[StoreMessage]) -> PutResult:
+        """Appends messages of one batch, all or none."""
+        return await self._put(list(messages), batch=True)
+
+    async def _put(self, messages: list[StoreMessage], *, batch: bool) -> PutResult:
+        try:
+            plan = self.new_plan()
+        except StoreReadOnly as error:
+            return PutResult(PutStatus.SERVICE_NOT_AVAILABLE, remark=str(error))
+        try:
+            if batch:
+                plan.add_batch(messages)
+            else:
+                plan.add(messages[0])
+            self.write(plan)
+        except MessageIllegal as error:
+            self.abort(plan)
+            status = PutStatus.PROPERTIES_SIZE_EXCEEDED if error.properties_too_long else PutStatus.MESSAGE_ILLEGAL
+            return PutResult(status, remark=error.remark)
+        except DiskError as error:
+            self.abort(plan)
+            self.stats.put_failed_count += 1
+            return PutResult(PutStatus.SERVICE_NOT_AVAILABLE, remark=str(error))
+        except BaseException:
+            self.abort(plan)
+            raise
+        self.commit(plan)
+        waiting = self.durable(plan)
+        return PutResult(PutStatus.PUT_OK if waiting is None else await waiting, plan.records)
+
+    def _expose(self, records: Iterable[PlannedRecord]) -> None:
+        """The records are safe: readers see them, waiting consumers are told."""
+        listener = self.on_arrive
+        for record in records:
+            queue = record.queue
+            if queue is None:
+                continue
+            visible = record.queue_offset + 1
+            queue.visible_offset = visible
+            if listener is not None:
+                listener(
+                    record.topic,
+                    record.queue_id,
+                    visible,
+                    record.tags_code,
+                    record.store_timestamp,
+                    record.properties,
+                )
+
+    # --- reactions
+
+    def _on_flushed(self) -> None:
+        safe = self._log.flushed_offset
+        unsafe = self._unsafe
+        safe_records: list[PlannedRecord] = []
+        while unsafe and unsafe[0].end <= safe:
+            safe_records.append(unsafe.popleft())
+        if safe_records:
+            self._expose(safe_records)
+
+    def _on_failure(self, error: DiskError) -> None:
+        if isinstance(error, DiskFull):
+            self._on_full(error)
+            return
+        if self.state.failure is None:
+            self.state.failure = error
+            log.error("the store is read-only from now on: %s", error)
+
+    def _on_full(self, error: DiskFull) -> None:
+        if self.state.full_reason is None:
+            self.state.full_reason = f"the disk is full: {error}"
+            log.error("the disk is full, messages are refused until there is space: %s", error)
+        if self._retry is None and not self.state.shut_down:
+            self._retry = self._clock.call_later(_RETRY_SPACE_MS, self._retry_space)
+
+    def _retry_space(self) -> None:
+        """After a full disk: try again what failed; when it works the store takes messages again."""
+        self._retry = None
+        self._spawn(self._try_space())
+
+    async def _try_space(self) -> None:
+        if self.state.full_reason is None or self.state.failure is not None:
+            return
+        self.state.full_reason = None
+        await self._allocate_file(needed=True)
+        if self.state.full_reason is None:
+            await self._checkpoint.run()
+        if self.state.full_reason is None:
+            log.info("there is space on the disk again, the store takes messages")
+
+    def _spawn(self, work: Awaitable[object]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception:
+                log.exception("background work of the store failed")
+
+        task = asyncio.get_running_loop().create_task(guarded())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # --- files ahead
+
+    def _allocate_ahead(self) -> None:
+        if self._allocating or not self._started or self.state.failure is not None or self.state.shut_down:
+            return
+        if self._clock.monotonic_ms() >= self._allocate_after_ms:
+            self._allocating = True
+            self._spawn(self._allocate_file())
+
+    async def _allocate_file(self, *, needed: bool = False) -> None:
+        """Makes the file after the one being written, so that a roll costs the loop a rename."""
+        log_ = self._log
+        self._allocating = True
+        try:
+            size = log_.file_size
+            wrote = log_.wrote_offset
+            if log_.files and log_.files_end - wrote >= size:
+                return
+            start = log_.files_end if log_.files else wrote - wrote % size
+            staged = await self._disk.run(log_.allocate_staged, start, log_.next_staging_number())
+            log_.install(start, staged)
+        except DiskFull as error:
+            if needed:
+                self._on_full(error)
+            else:
+                # The current file has room still: only a write that needs the next one will be refused.
+                log.warning("the next commit log file cannot be made ahead: %s", error)
+                self._allocate_after_ms = self._clock.monotonic_ms() + _RETRY_SPACE_MS
+        except DiskError as error:
+            self._on_failure(error)
+        finally:
+            self._allocating = False
+
+    def _prefault_ahead(self) -> None:
+        if self._prefaulting or not self.config.prefault_window_bytes or not self._started:
+            return
+        item = self._log.find_file(max(self._prefaulted, self._log.wrote_offset))
+        if item is None:
+            return
+        begin = max(self._prefaulted, self._log.wrote_offset)
+        end = min(begin + self.config.prefault_window_bytes, item.start + self._log.file_size)
+        self._prefaulting = True
+        self._prefaulted = end
+        self._spawn(self._prefault(item.file.handle(), begin - item.start, end - begin))
+
+    async def _prefault(self, file: DiskFile, position: int, length: int) -> None:
+        try:
+            await self._disk.run(file.prefault, position, length)
+        except DiskError as error:
+            log.warning("pages ahead of the writer could not be prepared: %s", error)
+        finally:
+            self._prefaulting = False
+
+    # --- reading
+
+    def get(
+        self,
+        topic: str,
+        queue_id: int,
+        offset: int,
+        max_count: int,
+        max_bytes: int = 128 << 20,
+        filter: TagsFilter | None = None,
+    ) -> GetResult | Awaitable[GetResult]:
+        """Messages of a queue from `offset` on; `filter` sees each entry's tagsCode.
+
+        Returns: the result, or an awaitable of it when it must be read from the disk. Views are whole stored records.
+        Raises:  RecordCorrupt (now or from the awaitable) when a record on the disk is not what was written: it is neither
+                 delivered nor skipped.
+        """
+        return self._now(self._reader.get_steps(topic, queue_id, offset, max_count, max_bytes, filter))
+
+    def min_offset(self, topic: str, queue_id: int) -> int:
+        """First offset whose message is still there; 0 for an unknown queue."""
+        queue = self._queues.find(topic, queue_id)
+        if queue is None:
+            return 0
+        if queue.checked_physical_min != self._log.min_offset:
+            self._correct_min(queue)
+        return min(queue.min_offset, queue.visible_offset)
+
+    def max_offset(self, topic: str, queue_id: int) -> int:
+        """Offset after the newest message that readers may see; 0 for an unknown queue."""
+        queue = self._queues.find(topic, queue_id)
+        return queue.visible_offset if queue is not None else 0
+
+    async def search_offset_by_time(
+        self, topic: str, queue_id: int, timestamp: int, boundary: BoundaryType = BoundaryType.LOWER
+    ) -> int:
+        """See Reader.search_by_time_steps; 0 for an unknown queue. Units: ms."""
+        queue = self._queues.find(topic, queue_id)
+        if queue is None:
+            return 0
+        return await complete(self._disk, self._reader.search_by_time_steps(queue, timestamp, boundary))
+
+    async def earliest_store_time(self, topic: str, queue_id: int) -> int:
+        """storeTimestamp of the queue's first message; -1 when it has none."""
+        queue = self._queues.find(topic, queue_id)
+        if queue is None:
+            return -1
+        first = await complete(self._disk, self._reader.min_offset_steps(queue))
+        return await complete(self._disk, self._reader.store_time_steps(queue, first))
+
+    async def store_time_at(self, topic: str, queue_id: int, offset: int) -> int:
+        """storeTimestamp of the message at a queue offset; -1 when it is not there."""
+        queue = self._queues.find(topic, queue_id)
+        if queue is None:
+            return -1
+        return await complete(self._disk, self._reader.store_time_steps(queue, offset))
+
+    async def message_at(self, physical_offset: int) -> bytes | memoryview | None:
+        """The whole stored record that begins at this physical offset; None when none does."""
+        return await complete(self._disk, self._reader.record_at_steps(physical_offset, self.safe_offset))
+
+    async def query_by_key(self, topic: str, key: str, max_count: int, begin: int, end: int) -> QueryResult:
+        """Records of the topic that carry the key, stored within [begin, end] ms; at most maxMsgsNumBatch."""
+        return await complete(self._disk, self._reader.query_steps(topic, key, max_count, begin, end, self.safe_offset))
+
+    async def earliest_message_time(self) -> int:
+        """storeTimestamp of the log's first record; -1 when it is empty."""
+        size = await complete(self._disk, self._log.size_steps(self._log.min_offset))
+        return await complete(self._disk, self._log.store_time_steps(self._log.min_offset, size)) if size else -1
+
+    def physical_offset_at(self, topic: str, queue_id: int, offset: int) -> int | Awaitable[int]:
+        """Physical offset of the message at a queue offset; -1 when it is not there."""
+        queue = self._queues.find(topic, queue_id)
+        if queue is None or not 0 <= offset < queue.visible_offset:
+            return -1
+        return self._now(_physical_offset_steps(queue, self._files, offset))
+
+    async def queue_entries(self, topic: str, queue_id: int, offset: int, count: int) -> list[tuple[int, int, int]] | None:
+        """Physical offset, size and tagsCode of up to `count` entries from `offset` on, as far as readers may see;
+        None for an unknown queue."""
+        queue = self._queues.find(topic, queue_id)
+        if queue is None:
+            return None
+        entries: list[tuple[int, int, int]] = []
+        end = min(offset + count, queue.visible_offset)
+        while offset < end:
+            data = await complete(self._disk, queue.unit_steps(self._files, offset, end - offset))
+            if not data:
+                break
+            entries += [decode_unit(data[at : at + UNIT_SIZE]) for at in range(0, len(data), UNIT_SIZE)]
+            offset += len(data) // UNIT_SIZE
+        return entries
+
+    def is_in_memory(self, topic: str, queue_id: int, offset: int) -> bool:
+        """The message at this queue offset lies within the newest 40 % of the machine's memory; False when unknown."""
+        queue = self._queues.find(topic, queue_id)
+        if queue is None or not 0 <= offset < queue.visible_offset:
+            return False
+        physical = self.physical_offset_at(topic, queue_id, offset)
+        if isinstance(physical, int):
+            return physical >= 0 and self._reader.is_in_memory(physical)
+        # The entry itself is not in the page cache, so neither is what it points to; the read ends by itself.
+        self._spawn(physical)
+        return False
+
+    def queue_ids(self, topic: str) -> list[int]:
+        return self._queues.queue_ids(topic)
+
+    def topics(self) -> list[str]:
+        """Topics that have a queue in the store."""
+        return sorted(self._queues.topics)
+
+    @property
+    def min_physical_offset(self) -> int:
+        return self._log.min_offset
+
+    @property
+    def max_physical_offset(self) -> int:
+        return self._log.wrote_offset
+
+    @property
+    def flushed_offset(self) -> int:
+        """Everything below is on the disk."""
+        return self._log.flushed_offset
+
+    @property
+    def safe_offset(self) -> int:
+        """What readers may see ends here."""
+        return self._log.flushed_offset if self._sync_flush else self._log.wrote_offset
+
+    def _now(self, steps: Steps[_T]) -> _T | Awaitable[_T]:
+        return run_steps(self._disk, steps)
+
+    def _correct_min(self, queue: ConsumeQueue) -> None:
+        steps = queue.min_steps(self._files, self._log.min_offset)
+        pending = run_steps(self._disk, steps)
+        if isinstance(pending, Awaitable):
+            self._spawn(pending)
+
+    # --- administration
+
+    def writable_reason(self) -> str | None:
+        """Why sends are refused now; None when they are not."""
+        return self.state.reason
+
+    async def delete_topics(self, topics: Iterable[str]) -> list[str]:
+        """Removes the queues of these topics; returns those that had any. Their records stay until retention takes the files,
+        and are not dispatched again: a topic of the same name begins at offset 0.
+        """
+        async with self._checkpoint.lock:
+            removed = [topic for topic in dict.fromkeys(topics) if topic in self._queues.topics]
+            if not removed:
+                return []
+            end = self._log.wrote_offset
+            queues = [queue for topic in removed for queue in self._queues.topics[topic].values()]
+            gone = set(map(id, queues))
+            self._unsafe = deque(record for record in self._unsafe if id(record.queue) not in gone)
+            for queue in queues:
+                self._checkpoint.forget(queue)
+            for topic in removed:
+                self._checkpoint.deleted_topics[topic] = end
+                self._queues.remove_topic(topic)
+            # The tombstone must be on the disk before the files go: a crash in between must not bring half a topic back.
+            await self._checkpoint.save_queue_offsets()
+            await self._cleanup.remove_queue_directories(queues)
+        return removed
+
+    async def clean_unused_topics(self, retain: Iterable[str]) -> list[str]:
+        """Removes the queues of all topics but these; system topics and LMQs stay. Returns the removed topics."""
+        keep = set(retain)
+        unused = [topic for topic in self._queues.topics if topic not in keep and not self._cleanup.is_kept(topic)]
+        return await self.delete_topics(unused)
+
+    async def clean_expired_consume_queue(self) -> int:
+        """Removes the files of queues whose messages have all expired; their next offsets are remembered."""
+        return await self._cleanup.remove_expired_queues()
+
+    def execute_delete_files_manually(self) -> None:
+        """The next cleaning runs delete expired files whatever the hour."""
+        self._cleanup.request_manual_delete()
+
+    async def clean_files(self) -> int:
+        """One run of retention now; returns how many commit log files went."""
+        return await self._cleanup.run_once()
+
+    async def flush(self) -> bool:
+        """Everything appended before the call is on the disk when this returns True."""
+        return await self._flush.flush()
+
+    async def checkpoint(self) -> bool:
+        """Log, queues and index on the disk, and the checkpoint saying so."""
+        return await self._checkpoint.run()
+
+    def dispatch_behind_bytes(self) -> int:
+        """Log that queues and index do not have yet; dispatch is in line, so only bytes not safe yet count."""
+        return self._log.wrote_offset - self.safe_offset
+
+    def runtime_info(self) -> dict[str, str]:
+        """The store's lines of GET_BROKER_RUNTIME_INFO."""
+        info = self.stats.runtime_info()
+        info.update(self._cleanup.disk_info())
+        info["commitLogMinOffset"] = str(self.min_physical_offset)
+        info["commitLogMaxOffset"] = str(self.max_physical_offset)
+        info["dispatchBehindBytes"] = str(self.dispatch_behind_bytes())
+        info["remainHowManyDataToCommit"] = "0"
+        info["remainHowManyDataToFlush"] = str(self._log.wrote_offset - self._log.flushed_offset)
+        info["remainTransientStoreBufferNumbs"] = "2147483647"
+        info["pageCacheLockTimeMills"] = "0"
+        return info
+
+    def queue_offsets(self) -> QueueOffsets:
+        """Next offset of every queue, as kept in gantry/queueOffsets.json."""
+        return self._checkpoint.queue_offsets()
+
+
+def _physical_offset_steps(queue: ConsumeQueue, files: OpenFileCache, offset: int) -> Steps[int]:
+    unit = yield from queue.unit_at_steps(files, offset)
+    return unit[0] if unit is not None else -1

@@ -1,0 +1,222 @@
+"""Reading: messages of a queue, positions by time, records by key. All of it as steps (see `steps`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gantry.errors import RecordCorrupt, RemoteProtocolError
+from gantry.protocol.disk.consume_queue_unit import FILLER_SIZE, UNIT_SIZE, iterate_units
+from gantry.protocol.message.properties import decode_properties
+from gantry.protocol.message.record import RecordView
+
+from .commit_log import CommitLog
+from .config import StoreConfig
+from .consume_queue import ConsumeQueue
+from .dispatch import index_keys
+from .index_service import IndexService
+from .queue_table import QueueTable
+from .results import GetResult, QueryResult
+from .status import BoundaryType, GetStatus
+from .steps import Steps
+
+PULL_SIZE_MAX = 128 << 20
+_PULL_SIZE_MIN = 100
+_TRAVERSED_FILES_MAX = 10
+_READ_AHEAD_UNITS = 64
+_QUERY_ROUNDS = 3
+
+TagsFilter = Callable[[int], bool]
+
+
+class Reader:
+    """Answers reads from log, queues and index. Holds no state of its own; the store's loop owns what it reads."""
+
+    def __init__(self, config: StoreConfig, log: CommitLog, queues: QueueTable, index: IndexService) -> None:
+        self._config = config
+        self._log = log
+        self._queues = queues
+        self._index = index
+
+    def is_in_memory(self, physical_offset: int) -> bool:
+        """By the original's estimate: within the newest 40 % of the machine's memory."""
+        return self._log.wrote_offset - physical_offset <= self._config.in_memory_bytes
+
+    # --- messages of a queue
+
+    def get_steps(
+        self, topic: str, queue_id: int, offset: int, count_max: int, bytes_max: int, tags_filter: TagsFilter | None
+    ) -> Steps[GetResult]:
+        """Source: DefaultMessageStore.getMessage (5.3); statuses and next offsets as it answers them."""
+        queue = self._queues.find(topic, queue_id)
+        if queue is None:
+            return GetResult(GetStatus.NO_MATCHED_LOGIC_QUEUE, 0, 0, 0)
+        yield from queue.min_steps(self._queues.files, self._log.min_offset)
+        max_offset = queue.visible_offset
+        min_offset = min(queue.min_offset, max_offset)
+        if max_offset == 0:
+            return GetResult(GetStatus.NO_MESSAGE_IN_QUEUE, 0, min_offset, max_offset)
+        if offset < min_offset:
+            return GetResult(GetStatus.OFFSET_TOO_SMALL, min_offset, min_offset, max_offset)
+        if offset == max_offset:
+            return GetResult(GetStatus.OFFSET_OVERFLOW_ONE, offset, min_offset, max_offset)
+        if offset > max_offset:
+            return GetResult(GetStatus.OFFSET_OVERFLOW_BADLY, max_offset, min_offset, max_offset)
+        result = GetResult(GetStatus.NO_MATCHED_MESSAGE, offset, min_offset, max_offset)
+        yield from self._fill(result, queue, offset, count_max, max(min(bytes_max, PULL_SIZE_MAX), _PULL_SIZE_MIN), tags_filter)
+        return result
+
+    def _fill(
+        self,
+        result: GetResult,
+        queue: ConsumeQueue,
+        offset: int,
+        count_max: int,
+        bytes_max: int,
+        tags_filter: TagsFilter | None,
+    ) -> Steps[None]:
+        """Scans entries from `offset` on and collects matching records until a limit is met."""
+        scan_end = offset + max(self._config.max_filter_message_size // UNIT_SIZE, count_max)
+        scan_end = min(scan_end, result.max_offset)
+        position = offset
+        removed_below = -1
+        last_physical = 0
+        full = False
+        while position < scan_end and not full:
+            wanted = min(scan_end - position, max(count_max, _READ_AHEAD_UNITS))
+            units = yield from queue.unit_steps(self._queues.files, position, wanted)
+            if not units:
+                if not result.views:
+                    result.status = GetStatus.OFFSET_FOUND_NULL
+                    result.next_begin_offset = min(position - position % queue.file_units + queue.file_units, result.max_offset)
+                break
+            for physical_offset, size, code in iterate_units(units):
+                filler = size == FILLER_SIZE
+                if not filler and self._is_full(result, size, count_max, bytes_max, physical_offset):
+                    full = True
+                    break
+                position += 1
+                result.next_begin_offset = position
+                if filler or physical_offset < removed_below:
+                    continue
+                last_physical = physical_offset
+                if tags_filter is not None and not tags_filter(code):
+                    continue
+                data = yield from self._log.record_steps(physical_offset, size)
+                if data is None:
+                    if not result.views:
+                        result.status = GetStatus.MESSAGE_WAS_REMOVING
+                    removed_below = physical_offset - physical_offset % self._log.file_size + self._log.file_size
+                    continue
+                result.views.append(data)
+                result.size += size
+                result.status = GetStatus.FOUND
+        result.suggest_slave = self._log.wrote_offset - last_physical > self._config.in_memory_bytes
+
+    def _is_full(self, result: GetResult, size: int, count_max: int, bytes_max: int, physical_offset: int) -> bool:
+        """The next record would exceed a limit; the first one always passes. Source: isTheBatchFull (5.3)."""
+        count = len(result.views)
+        if not count:
+            return False
+        total = result.size + size
+        if count + 1 > count_max or total > bytes_max:
+            return True
+        config = self._config
+        if self.is_in_memory(physical_offset):
+            return (
+                total > config.max_transfer_bytes_on_message_in_memory
+                or count >= config.max_transfer_count_on_message_in_memory
+            )
+        return total > config.max_transfer_bytes_on_message_in_disk or count >= config.max_transfer_count_on_message_in_disk
+
+    # --- positions
+
+    def min_offset_steps(self, queue: ConsumeQueue) -> Steps[int]:
+        yield from queue.min_steps(self._queues.files, self._log.min_offset)
+        return min(queue.min_offset, queue.visible_offset)
+
+    def store_time_steps(self, queue: ConsumeQueue, offset: int) -> Steps[int]:
+        """storeTimestamp of the message at a queue offset; -1 when there is none."""
+        if not queue.min_offset <= offset < queue.visible_offset:
+            return -1
+        unit = yield from queue.unit_at_steps(self._queues.files, offset)
+        if unit is None:
+            return -1
+        return (yield from self._log.store_time_steps(unit[0], unit[1]))
+
+    def search_by_time_steps(self, queue: ConsumeQueue, timestamp: int, boundary: BoundaryType) -> Steps[int]:
+        """LOWER: first offset stored at or after the time, max when all are older. UPPER: last one stored at or before it.
+
+        Between two times the two boundaries differ: LOWER takes the later neighbour, UPPER the earlier one. When every
+        message is newer UPPER answers the minimum. Source: ConsumeQueue.getOffsetInQueueByTime (5.3).
+        """
+        yield from queue.min_steps(self._queues.files, self._log.min_offset)
+        first, end = queue.min_offset, queue.visible_offset
+        low, high = first, end
+        # Store times never go back along a queue, so halving finds the first that is late enough.
+        wanted = timestamp if boundary is BoundaryType.LOWER else timestamp + 1
+        while low < high:
+            middle = (low + high) // 2
+            at = yield from self.store_time_steps(queue, middle)
+            if at < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        if boundary is BoundaryType.LOWER:
+            return low
+        return max(low - 1, min(first, end))
+
+    # --- single records
+
+    def record_at_steps(self, physical_offset: int, safe_offset: int) -> Steps[bytes | memoryview | None]:
+        """The whole record that begins at this physical offset; None when none begins there or it is not readable yet."""
+        size = yield from self._log.size_steps(physical_offset)
+        if not size or physical_offset + size > safe_offset:
+            return None
+        try:
+            data = yield from self._log.record_steps(physical_offset, size)
+        except RecordCorrupt:
+            # Any number may be asked for here, most are in the middle of a record: that is no damage.
+            self._log.damaged_read_count -= 1
+            return None
+        if data is None:
+            return None
+        try:
+            view = RecordView(data)
+        except RemoteProtocolError:
+            return None
+        return data if view.physical_offset == physical_offset else None
+
+    def query_steps(self, topic: str, key: str, count_max: int, begin: int, end: int, safe_offset: int) -> Steps[QueryResult]:
+        """Records of a topic that carry a key, at most `count_max`; collisions of the hash are filtered out.
+
+        Source: DefaultMessageStore.queryMessage, IndexService.queryOffset (5.3).
+        """
+        result = QueryResult()
+        wanted = key.encode()
+        count_max = min(count_max, self._config.max_msgs_num_batch)
+        limit = count_max
+        records: dict[int, bytes] = {}
+        for _ in range(_QUERY_ROUNDS):
+            offsets = yield from self._index.search_steps(topic, key, limit, begin, end)
+            for physical_offset in offsets:
+                if physical_offset in records or len(records) >= count_max:
+                    continue
+                data = yield from self.record_at_steps(physical_offset, safe_offset)
+                if data is not None and _carries(RecordView(data), topic, wanted):
+                    records[physical_offset] = bytes(data)
+            if len(records) >= count_max or len(offsets) < limit:
+                break
+            # Others with the same hash took the places: look further back.
+            limit *= 8
+        result.records = [records[offset] for offset in sorted(records)]
+        result.index_last_update_timestamp, result.index_last_update_phyoffset = self._index.last_update
+        return result
+
+
+def _carries(view: RecordView, topic: str, key: bytes) -> bool:
+    return view.topic == topic and key in index_keys(view.properties, 0)
+
+
+def properties_of(data: bytes | memoryview) -> dict[str, str]:
+    """Property map of a stored record."""
+    return decode_properties(RecordView(data).properties)
