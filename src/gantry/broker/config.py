@@ -21,11 +21,15 @@ class BrokerConfig(StoreKeys):
 
     # -- who and where
     broker_cluster_name: str = key("brokerClusterName", "DefaultCluster", doc="Cluster this broker belongs to.")
-    broker_name: str = key("brokerName", host_name, doc="Name shared by a master and its slaves; the machine's name by default.")
+    broker_name: str = key(
+        "brokerName", host_name, doc="Name shared by a master and its slaves; the machine's name by default."
+    )
     broker_id: int = key("brokerId", 0, doc="0 is the master; masters are forced to it.", minimum=0)
     broker_ip1: str = key("brokerIP1", local_ip, doc="Address told to clients and name servers, and stored in messages.")
     broker_ip2: str = key("brokerIP2", local_ip, doc="Address told to slaves for replication.")
-    listen_port: int = key("listenPort", 10911, doc="Port of the broker; listenPort - 2 is the fast port.", minimum=0, maximum=65535)
+    listen_port: int = key(
+        "listenPort", 10911, doc="Port of the broker; listenPort - 2 is the fast port.", minimum=0, maximum=65535
+    )
     bind_address: str = key("bindAddress", "0.0.0.0", doc="Address to listen on.")
     namesrv_addr: str = key("namesrvAddr", "", doc="Name servers, `ip:port` joined by `;`.")
     fetch_namesrv_addr_by_address_server: bool = key(
@@ -37,20 +41,30 @@ class BrokerConfig(StoreKeys):
     fetch_namesrv_addr_interval: int = key(
         "fetchNamesrvAddrInterval", 10_000, doc="Time between two questions to the address server.", unit="ms", minimum=100
     )
-    rmq_address_server_domain: str = key("rmqAddressServerDomain", "jmenv.tbsite.net", doc="Host of the address server, with or without a port.")
+    rmq_address_server_domain: str = key(
+        "rmqAddressServerDomain", "jmenv.tbsite.net", doc="Host of the address server, with or without a port."
+    )
     rmq_address_server_sub_group: str = key("rmqAddressServerSubGroup", "nsaddr", doc="Last part of the address server's path.")
     rocketmq_home: str = key("rocketmqHome", "", doc="Kept for official files; nothing is read from it.")
 
     # -- registration
     register_name_server_period: int = key(
-        "registerNameServerPeriod", 30_000, doc="Time between two registrations; held between 10 s and 60 s.", unit="ms", minimum=1
+        "registerNameServerPeriod",
+        30_000,
+        doc="Time between two registrations; held between 10 s and 60 s.",
+        unit="ms",
+        minimum=1,
     )
     register_broker_timeout_mills: int = key(
-        "registerBrokerTimeoutMills", 24_000, doc="How long one name server may take to answer a registration.", unit="ms", minimum=1
+        "registerBrokerTimeoutMills",
+        24_000,
+        doc="How long one name server may take to answer a registration.",
+        unit="ms",
+        minimum=1,
     )
     compressed_register: bool = key("compressedRegister", False, doc="Send the registration's body compressed.")
     force_register: bool = key(
-        "forceRegister", True, doc="Register in full each time; otherwise only when a name server does not have the newest tables.",
+        "forceRegister", True, doc="Register in full each time; otherwise only with name servers whose tables are old.",
         reloadable=True,
     )  # fmt: skip
 
@@ -60,7 +74,12 @@ class BrokerConfig(StoreKeys):
         "autoCreateSubscriptionGroup", True, doc="A consumer may create its group.", reloadable=True
     )
     default_topic_queue_nums: int = key(
-        "defaultTopicQueueNums", 8, doc="Queues of a topic created by a send, at most.", minimum=1, maximum=65536, reloadable=True
+        "defaultTopicQueueNums",
+        8,
+        doc="Queues of a topic created by a send, at most.",
+        minimum=1,
+        maximum=65536,
+        reloadable=True,
     )
     cluster_topic_enable: bool = key("clusterTopicEnable", True, doc="The topic named after the cluster may be used.")
     broker_topic_enable: bool = key("brokerTopicEnable", True, doc="The topic named after the broker may be used.")
@@ -68,26 +87,36 @@ class BrokerConfig(StoreKeys):
     msg_trace_topic_name: str = key("msgTraceTopicName", topic_validator.TRACE_TOPIC, doc="Topic of the message traces.")
     revive_queue_num: int = key("reviveQueueNum", 8, doc="Queues of the POP revive topic.", minimum=1)
     broker_permission: int = key(
-        "brokerPermission", perm_name.PERM_READ_WRITE, doc="4 readable, 2 writeable; masks every topic's permission in the route.",
+        "brokerPermission", perm_name.PERM_READ_WRITE, doc="4 readable, 2 writeable; masks the topics' own in routes.",
         minimum=0, maximum=7, reloadable=True,
     )  # fmt: skip
 
     # -- sending
     start_accept_send_request_time_stamp: int = key(
-        "startAcceptSendRequestTimeStamp", 0, doc="Sends before this wall clock time are refused.", unit="ms since 1970", minimum=0,
+        "startAcceptSendRequestTimeStamp", 0, doc="Sends before this time are refused.", unit="ms since 1970", minimum=0,
         reloadable=True,
     )  # fmt: skip
     reject_transaction_message: bool = key("rejectTransactionMessage", False, doc="Refuse half messages.", reloadable=True)
     region_id: str = key("regionId", "DefaultRegion", doc="Region put into messages and answers of sends.")
     trace_on: bool = key("traceOn", True, doc="Tell clients that tracing is wanted.", reloadable=True)
     send_wait_count_max: int = key(
-        "sendWaitCountMax", 65_536, doc="Sends that may wait for the disk or a slave at a time; beyond that they are answered busy.", minimum=1
+        "sendWaitCountMax",
+        65_536,
+        doc="Sends that may wait for the disk or a slave at a time; beyond that they are answered busy.",
+        minimum=1,
     )
 
     # -- pulling
-    long_polling_enable: bool = key("longPollingEnable", True, doc="Pulls that find nothing wait as long as they ask.", reloadable=True)
+    long_polling_enable: bool = key(
+        "longPollingEnable", True, doc="Pulls that find nothing wait as long as they ask.", reloadable=True
+    )
     short_polling_time_mills: int = key(
-        "shortPollingTimeMills", 1000, doc="How long such a pull waits when longPollingEnable is off.", unit="ms", minimum=1, reloadable=True
+        "shortPollingTimeMills",
+        1000,
+        doc="How long such a pull waits when longPollingEnable is off.",
+        unit="ms",
+        minimum=1,
+        reloadable=True,
     )
     suspend_timeout_millis_max: int = key(
         "suspendTimeoutMillisMax", 600_000, doc="Longest time a pull may ask to wait.", unit="ms", minimum=1
@@ -105,7 +134,9 @@ class BrokerConfig(StoreKeys):
     use_server_side_reset_offset: bool = key(
         "useServerSideResetOffset", True, doc="Offsets reset by an operator are handed out with the next pull.", reloadable=True
     )
-    pull_batch_max_message_count: int = key("pullBatchMaxMessageCount", 160, doc="Messages per pull that may be asked for.", minimum=1)
+    pull_batch_max_message_count: int = key(
+        "pullBatchMaxMessageCount", 160, doc="Messages per pull that may be asked for.", minimum=1
+    )
     default_query_max_num: int = key("defaultQueryMaxNum", 32, doc="Messages a query by unique key looks for.", minimum=1)
 
     # -- offsets and delays
@@ -135,8 +166,13 @@ class BrokerConfig(StoreKeys):
     )
 
     # -- administration
+    enable_mixed_message_type: bool = key(
+        "enableMixedMessageType", False, doc="Topics may take messages of every kind (message.type=MIXED).", reloadable=True
+    )
     config_black_list: str = key(
-        "configBlackList", "configBlackList;brokerConfigPath", doc="Keys that are shown to nobody and changed by nobody; the allow list of reloadable keys comes before it."
+        "configBlackList",
+        "configBlackList;brokerConfigPath",
+        doc="Keys that are shown to nobody and changed by nobody; the allow list of reloadable keys comes before it.",
     )
     broker_config_path: str = key("brokerConfigPath", "", doc="The file the broker was started with.")
 

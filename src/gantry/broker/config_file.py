@@ -7,6 +7,7 @@ Its checksum lies in a sidecar under `{store}/gantry/`, because a Java broker re
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import posixpath
 from collections.abc import Callable
@@ -33,7 +34,9 @@ class ConfigFile:
         self.path = path
         self._disk = disk
         self._value = value
-        self._checksum_path = None if checksum_dir is None else posixpath.join(checksum_dir, posixpath.basename(path) + ".crc32")
+        self._checksum_path = (
+            None if checksum_dir is None else posixpath.join(checksum_dir, posixpath.basename(path) + ".crc32")
+        )
         self._version = 0
         self._saved = 0
         self._writing: asyncio.Task[None] | None = None
@@ -70,10 +73,8 @@ class ConfigFile:
 
     async def save(self) -> None:
         """As flush(), for periodic use: a failure is logged and the change stays pending."""
-        try:
+        with contextlib.suppress(StoreError):  # logged where it happened
             await self.flush()
-        except StoreError:
-            pass  # logged where it happened
 
     def _start(self) -> asyncio.Task[None]:
         if self._writing is None or self._writing.done():

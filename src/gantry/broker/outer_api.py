@@ -33,13 +33,12 @@ class BrokerOuterAPI:
     hold up the others. Source: BrokerOuterAPI (5.3).
     """
 
-    def __init__(
-        self, config: BrokerConfig, client: RemotingClient, *, name_servers: Callable[[], list[str]], address: str, ha_address: str
-    ) -> None:
+    def __init__(self, config: BrokerConfig, client: RemotingClient, *, name_servers: Callable[[], list[str]]) -> None:
         self._config = config
         self._client = client
-        self._address = address
-        self._ha_address = ha_address
+        self.address = ""
+        """What clients are told to connect to; "ip:port", known once the port is open."""
+        self.ha_address = ""
         self.name_servers = name_servers
         """The name servers known now, "ip:port" each."""
 
@@ -48,13 +47,15 @@ class BrokerOuterAPI:
     ) -> dict[str, set[str]]:
         """Registers these topics; the ordered topics each name server that accepted has, by its address."""
         config = self._config
-        wrapper = TopicConfigWrapper(topic_config_table={topic.topic_name: topic for topic in topics}, data_version=data_version)
+        wrapper = TopicConfigWrapper(
+            topic_config_table={topic.topic_name: topic for topic in topics}, data_version=data_version
+        )
         body = encode_register_broker_body(RegisterBrokerBody(wrapper, []), compressed=config.compressed_register)
         header = RegisterBrokerRequestHeader(
             broker_name=config.broker_name,
-            broker_addr=self._address,
+            broker_addr=self.address,
             cluster_name=config.broker_cluster_name,
-            ha_server_addr=self._ha_address,
+            ha_server_addr=self.ha_address,
             broker_id=config.broker_id,
             enable_acting_master=False,
             compressed=config.compressed_register,
@@ -68,7 +69,10 @@ class BrokerOuterAPI:
         """Tells every name server that this broker goes."""
         config = self._config
         header = UnregisterBrokerRequestHeader(
-            broker_name=config.broker_name, broker_addr=self._address, cluster_name=config.broker_cluster_name, broker_id=config.broker_id
+            broker_name=config.broker_name,
+            broker_addr=self.address,
+            cluster_name=config.broker_cluster_name,
+            broker_id=config.broker_id,
         )
         await asyncio.gather(*(self._unregister(server, header) for server in self.name_servers()))
 
@@ -80,7 +84,9 @@ class BrokerOuterAPI:
 
     async def _register(self, server: str, header: RegisterBrokerRequestHeader, body: bytes) -> set[str] | None:
         try:
-            response = await self._invoke(server, RemotingCommand.request(header, body), self._config.register_broker_timeout_mills)
+            response = await self._invoke(
+                server, RemotingCommand.request(header, body), self._config.register_broker_timeout_mills
+            )
             table = json_dialect.decode(response.body).get("table") if response.body else None
         except (MQError, AttributeError) as error:
             log.error("Failed to register current broker to name server. TargetHost=%s: %s", server, error)
@@ -98,10 +104,15 @@ class BrokerOuterAPI:
     async def _is_behind(self, server: str, data_version: DataVersion) -> bool:
         config = self._config
         header = QueryDataVersionRequestHeader(
-            broker_name=config.broker_name, broker_addr=self._address, cluster_name=config.broker_cluster_name, broker_id=config.broker_id
+            broker_name=config.broker_name,
+            broker_addr=self.address,
+            cluster_name=config.broker_cluster_name,
+            broker_id=config.broker_id,
         )
         try:
-            response = await self._invoke(server, RemotingCommand.request(header, json_dialect.encode(data_version)), QUERY_TIMEOUT_MS)
+            response = await self._invoke(
+                server, RemotingCommand.request(header, json_dialect.encode(data_version)), QUERY_TIMEOUT_MS
+            )
             return QueryDataVersionResponseHeader.decode(response.ext_fields).changed
         except MQError as error:
             log.warning("query data version of name server %s failed, registering in full: %s", server, error)

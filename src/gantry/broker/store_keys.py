@@ -42,85 +42,210 @@ class StoreKeys(Config):
     ha_master_address: str = key("haMasterAddress", "", doc="Replication address of the master, for slaves.")
 
     store_path_root_dir: str = key("storePathRootDir", _default_root, doc="Directory of everything this broker keeps.")
-    store_path_commit_log: str = key("storePathCommitLog", "", doc="Directory of the commit log; several joined by a comma. Empty: {root}/commitlog.")
+    store_path_commit_log: str = key(
+        "storePathCommitLog", "", doc="Directory of the commit log; several joined by a comma. Empty: {root}/commitlog."
+    )
     mapped_file_size_commit_log: int = key(
-        "mappedFileSizeCommitLog", _DEFAULTS["mapped_file_size_commit_log"], unit="bytes", minimum=4096, doc="Size of a commit log file."
+        "mappedFileSizeCommitLog",
+        _DEFAULTS["mapped_file_size_commit_log"],
+        unit="bytes",
+        minimum=4096,
+        doc="Size of a commit log file.",
     )
     mapped_file_size_consume_queue: int = key(
-        "mappedFileSizeConsumeQueue", _DEFAULTS["mapped_file_size_consume_queue"], unit="bytes", minimum=20, doc="Size of a consume queue file."
+        "mappedFileSizeConsumeQueue",
+        _DEFAULTS["mapped_file_size_consume_queue"],
+        unit="bytes",
+        minimum=20,
+        doc="Size of a consume queue file.",
     )
     max_message_size: int = key(
-        "maxMessageSize", _DEFAULTS["max_message_size"], unit="bytes", minimum=1, maximum=15 << 20, doc="Longest message body; longer ones are refused."
+        "maxMessageSize",
+        _DEFAULTS["max_message_size"],
+        unit="bytes",
+        minimum=1,
+        maximum=15 << 20,
+        doc="Longest message body; longer ones are refused.",
     )
-    message_delay_level: str = key("messageDelayLevel", _DEFAULTS["message_delay_level"], doc="Delays of the levels from 1 up; s, m, h, d.")
+    message_delay_level: str = key(
+        "messageDelayLevel", _DEFAULTS["message_delay_level"], doc="Delays of the levels from 1 up; s, m, h, d."
+    )
     message_index_enable: bool = key("messageIndexEnable", True, doc="Keep an index of keys.")
-    max_hash_slot_num: int = key("maxHashSlotNum", _DEFAULTS["max_hash_slot_num"], minimum=1, doc="Hash slots of an index file.")
+    max_hash_slot_num: int = key(
+        "maxHashSlotNum", _DEFAULTS["max_hash_slot_num"], minimum=1, doc="Hash slots of an index file."
+    )
     max_index_num: int = key("maxIndexNum", _DEFAULTS["max_index_num"], minimum=2, doc="Entries of an index file.")
-    max_msgs_num_batch: int = key("maxMsgsNumBatch", _DEFAULTS["max_msgs_num_batch"], minimum=1, doc="Messages a query by key returns at most.")
+    max_msgs_num_batch: int = key(
+        "maxMsgsNumBatch", _DEFAULTS["max_msgs_num_batch"], minimum=1, doc="Messages a query by key returns at most."
+    )
     flush_interval_commit_log: int = key(
-        "flushIntervalCommitLog", _DEFAULTS["flush_interval_commit_log"], unit="ms", minimum=1, doc="Time between two timed flushes of the log."
+        "flushIntervalCommitLog",
+        _DEFAULTS["flush_interval_commit_log"],
+        unit="ms",
+        minimum=1,
+        doc="Time between two timed flushes of the log.",
     )
     flush_commit_log_least_pages: int = key(
-        "flushCommitLogLeastPages", _DEFAULTS["flush_commit_log_least_pages"], unit="pages of 4 KiB", minimum=0, doc="A timed flush waits for so much."
+        "flushCommitLogLeastPages",
+        _DEFAULTS["flush_commit_log_least_pages"],
+        unit="pages of 4 KiB",
+        minimum=0,
+        doc="A timed flush waits for so much.",
     )
     flush_commit_log_thorough_interval: int = key(
-        "flushCommitLogThoroughInterval", _DEFAULTS["flush_commit_log_thorough_interval"], unit="ms", minimum=1, doc="Flush at least so often."
+        "flushCommitLogThoroughInterval",
+        _DEFAULTS["flush_commit_log_thorough_interval"],
+        unit="ms",
+        minimum=1,
+        doc="Flush at least so often.",
     )
     flush_interval_consume_queue: int = key(
-        "flushIntervalConsumeQueue", _DEFAULTS["flush_interval_consume_queue"], unit="ms", minimum=1, doc="Time between two flushes of the queues."
+        "flushIntervalConsumeQueue",
+        _DEFAULTS["flush_interval_consume_queue"],
+        unit="ms",
+        minimum=1,
+        doc="Time between two flushes of the queues.",
     )
     flush_consume_queue_thorough_interval: int = key(
-        "flushConsumeQueueThoroughInterval", _DEFAULTS["flush_consume_queue_thorough_interval"], unit="ms", minimum=1, doc="Flush the queues at least so often."
+        "flushConsumeQueueThoroughInterval",
+        _DEFAULTS["flush_consume_queue_thorough_interval"],
+        unit="ms",
+        minimum=1,
+        doc="Flush the queues at least so often.",
     )
     sync_flush_timeout: int = key(
-        "syncFlushTimeout", _DEFAULTS["sync_flush_timeout"], unit="ms", minimum=1, doc="How long a send waits for the disk before it is answered 10."
+        "syncFlushTimeout",
+        _DEFAULTS["sync_flush_timeout"],
+        unit="ms",
+        minimum=1,
+        doc="How long a send waits for the disk before it is answered 10.",
     )
     file_reserved_time: int = key(
-        "fileReservedTime", _DEFAULTS["file_reserved_time"], unit="hours", minimum=0, doc="Log files older than that are deleted.", reloadable=True
+        "fileReservedTime",
+        _DEFAULTS["file_reserved_time"],
+        unit="hours",
+        minimum=0,
+        doc="Log files older than that are deleted.",
+        reloadable=True,
     )
-    delete_when: str = key("deleteWhen", _DEFAULTS["delete_when"], doc="Hours of the day in which old files are deleted: 04 or 04;16.", reloadable=True)
-    clean_resource_interval: int = key("cleanResourceInterval", _DEFAULTS["clean_resource_interval"], unit="ms", minimum=1, doc="How often retention looks.")
+    delete_when: str = key(
+        "deleteWhen",
+        _DEFAULTS["delete_when"],
+        doc="Hours of the day in which old files are deleted: 04 or 04;16.",
+        reloadable=True,
+    )
+    clean_resource_interval: int = key(
+        "cleanResourceInterval", _DEFAULTS["clean_resource_interval"], unit="ms", minimum=1, doc="How often retention looks."
+    )
     delete_commit_log_files_interval: int = key(
-        "deleteCommitLogFilesInterval", _DEFAULTS["delete_commit_log_files_interval"], unit="ms", minimum=0, doc="Pause between two deleted files."
+        "deleteCommitLogFilesInterval",
+        _DEFAULTS["delete_commit_log_files_interval"],
+        unit="ms",
+        minimum=0,
+        doc="Pause between two deleted files.",
     )
     delete_file_batch_max: int = key(
-        "deleteFileBatchMax", _DEFAULTS["delete_file_batch_max"], minimum=1, doc="Files deleted in one go, at most.", reloadable=True
+        "deleteFileBatchMax",
+        _DEFAULTS["delete_file_batch_max"],
+        minimum=1,
+        doc="Files deleted in one go, at most.",
+        reloadable=True,
     )
-    clean_file_forcibly_enable: bool = key("cleanFileForciblyEnable", True, doc="Delete the oldest files, whatever their age, when space is short.", reloadable=True)
+    clean_file_forcibly_enable: bool = key(
+        "cleanFileForciblyEnable",
+        True,
+        doc="Delete the oldest files, whatever their age, when space is short.",
+        reloadable=True,
+    )
     disk_max_used_space_ratio: int = key(
-        "diskMaxUsedSpaceRatio", _DEFAULTS["disk_max_used_space_ratio"], unit="percent", minimum=10, maximum=100, doc="Old files are deleted at any hour above it.", reloadable=True
+        "diskMaxUsedSpaceRatio",
+        _DEFAULTS["disk_max_used_space_ratio"],
+        unit="percent",
+        minimum=10,
+        maximum=100,
+        doc="Old files are deleted at any hour above it.",
+        reloadable=True,
     )
     disk_space_clean_forcibly_ratio: int = key(
-        "diskSpaceCleanForciblyRatio", _DEFAULTS["disk_space_clean_forcibly_ratio"], unit="percent", minimum=1, maximum=100, doc="The oldest files are deleted above it.", reloadable=True
+        "diskSpaceCleanForciblyRatio",
+        _DEFAULTS["disk_space_clean_forcibly_ratio"],
+        unit="percent",
+        minimum=1,
+        maximum=100,
+        doc="The oldest files are deleted above it.",
+        reloadable=True,
     )
     disk_space_warning_level_ratio: int = key(
-        "diskSpaceWarningLevelRatio", _DEFAULTS["disk_space_warning_level_ratio"], unit="percent", minimum=1, maximum=100, doc="Sends are answered 14 above it.", reloadable=True
+        "diskSpaceWarningLevelRatio",
+        _DEFAULTS["disk_space_warning_level_ratio"],
+        unit="percent",
+        minimum=1,
+        maximum=100,
+        doc="Sends are answered 14 above it.",
+        reloadable=True,
     )
     max_transfer_bytes_on_message_in_memory: int = key(
-        "maxTransferBytesOnMessageInMemory", _DEFAULTS["max_transfer_bytes_on_message_in_memory"], unit="bytes", minimum=1, doc="Of one pull, from memory.", reloadable=True
+        "maxTransferBytesOnMessageInMemory",
+        _DEFAULTS["max_transfer_bytes_on_message_in_memory"],
+        unit="bytes",
+        minimum=1,
+        doc="Of one pull, from memory.",
+        reloadable=True,
     )
     max_transfer_count_on_message_in_memory: int = key(
-        "maxTransferCountOnMessageInMemory", _DEFAULTS["max_transfer_count_on_message_in_memory"], minimum=1, doc="Messages of one pull, from memory.", reloadable=True
+        "maxTransferCountOnMessageInMemory",
+        _DEFAULTS["max_transfer_count_on_message_in_memory"],
+        minimum=1,
+        doc="Messages of one pull, from memory.",
+        reloadable=True,
     )
     max_transfer_bytes_on_message_in_disk: int = key(
-        "maxTransferBytesOnMessageInDisk", _DEFAULTS["max_transfer_bytes_on_message_in_disk"], unit="bytes", minimum=1, doc="Of one pull, from disk.", reloadable=True
+        "maxTransferBytesOnMessageInDisk",
+        _DEFAULTS["max_transfer_bytes_on_message_in_disk"],
+        unit="bytes",
+        minimum=1,
+        doc="Of one pull, from disk.",
+        reloadable=True,
     )
     max_transfer_count_on_message_in_disk: int = key(
-        "maxTransferCountOnMessageInDisk", _DEFAULTS["max_transfer_count_on_message_in_disk"], minimum=1, doc="Messages of one pull, from disk.", reloadable=True
+        "maxTransferCountOnMessageInDisk",
+        _DEFAULTS["max_transfer_count_on_message_in_disk"],
+        minimum=1,
+        doc="Messages of one pull, from disk.",
+        reloadable=True,
     )
     access_message_in_memory_max_ratio: int = key(
-        "accessMessageInMemoryMaxRatio", _DEFAULTS["access_message_in_memory_max_ratio"], unit="percent of memory", minimum=1, maximum=100, doc="The newest part of the log that counts as in memory."
+        "accessMessageInMemoryMaxRatio",
+        _DEFAULTS["access_message_in_memory_max_ratio"],
+        unit="percent of memory",
+        minimum=1,
+        maximum=100,
+        doc="The newest part of the log that counts as in memory.",
     )
     check_crc_on_recover: bool = key("checkCRCOnRecover", True, doc="Check body checksums when the log is read at start.")
     offset_check_in_slave: bool = key("offsetCheckInSlave", False, doc="A slave corrects illegal offsets, too.")
-    timer_wheel_enable: bool = key("timerWheelEnable", True, doc="Have the timer's system topic; timer messages themselves are refused for now.")
+    timer_wheel_enable: bool = key(
+        "timerWheelEnable", True, doc="Have the timer's system topic; timer messages themselves are refused for now."
+    )
 
     damage_policy: str = key(
         "damagePolicy", DamagePolicy.STOP.value, choices=tuple(policy.value for policy in DamagePolicy),
         doc="Damage below the synced offset: stop the start, or fence the bad range and serve the rest.",
     )  # fmt: skip
-    hot_tail_bytes_max: int = key("hotTailBytesMax", _DEFAULTS["hot_tail_bytes_max"], unit="bytes", minimum=0, doc="Newest part of the log kept in the process for readers.")
-    prefault_window_bytes: int = key("prefaultWindowBytes", _DEFAULTS["prefault_window_bytes"], unit="bytes", minimum=0, doc="Pages touched ahead of the writer.")
+    hot_tail_bytes_max: int = key(
+        "hotTailBytesMax",
+        _DEFAULTS["hot_tail_bytes_max"],
+        unit="bytes",
+        minimum=0,
+        doc="Newest part of the log kept in the process for readers.",
+    )
+    prefault_window_bytes: int = key(
+        "prefaultWindowBytes",
+        _DEFAULTS["prefault_window_bytes"],
+        unit="bytes",
+        minimum=0,
+        doc="Pages touched ahead of the writer.",
+    )
 
     def store_config(self) -> StoreConfig:
         """The store's own form of these settings. Raises: ConfigError."""

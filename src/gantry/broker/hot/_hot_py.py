@@ -284,7 +284,12 @@ class HotEngine:
         fields[message_const.TRACE_SWITCH] = "true" if trace else "false"
         return encode_command(
             RemotingCommand(
-                code, opaque=reply.opaque, flag=FLAG_RESPONSE, remark=remark, ext_fields=fields, serialize_type=reply.serialize_type
+                code,
+                opaque=reply.opaque,
+                flag=FLAG_RESPONSE,
+                remark=remark,
+                ext_fields=fields,
+                serialize_type=reply.serialize_type,
             )
         )
 

@@ -112,4 +112,3 @@ class HotIngest:
         parts = self._engine.replies(plan, waiting=None, code=ResponseCode.SERVICE_NOT_AVAILABLE, remark=remark)
         if parts:
             self._channel.write(b"".join(parts))
-

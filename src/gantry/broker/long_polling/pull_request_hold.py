@@ -106,11 +106,7 @@ class PullRequestHold:
         waiting = self._queues.get((topic, queue_id))
         if waiting is None:
             return
-        woken = [
-            held
-            for held in waiting
-            if next_offset > held.offset and (held.matches is None or held.matches(tags_code))
-        ]
+        woken = [held for held in waiting if next_offset > held.offset and (held.matches is None or held.matches(tags_code))]
         for held in woken:
             self._wake(held)
 

@@ -117,7 +117,14 @@ class ConsumerOffsetManager:
             for queue_id, offset in offsets.items():
                 end = max_offset(topic, queue_id)
                 if offset > end:
-                    log.warning("offset of group %s in %s queue %d is %d, above the queue's end %d: lowered", group, topic, queue_id, offset, end)
+                    log.warning(
+                        "offset of group %s in %s queue %d is %d, above the queue's end %d: lowered",
+                        group,
+                        topic,
+                        queue_id,
+                        offset,
+                        end,
+                    )
                     offsets[queue_id] = end
                     lowered += 1
         if lowered:
@@ -133,7 +140,8 @@ class ConsumerOffsetManager:
         offsets[queue_id] = offset
         if before is not None and offset < before:
             log.warning(
-                "[NOTIFYME]update consumer offset less than store. clientHost=%s, key=%s@%s, queueId=%d, requestOffset=%d, storeOffset=%d",
+                "[NOTIFYME]update consumer offset less than store. clientHost=%s, key=%s@%s, queueId=%d, requestOffset=%d, "
+                "storeOffset=%d",
                 client_host, topic, group, queue_id, offset, before,
             )  # fmt: skip
         if before != offset:

@@ -110,7 +110,9 @@ class ConsumerSendMsgBackProcessor:
                 )
             )
         except StoreError as error:
-            raise BrokerError(ResponseCode.SYSTEM_ERROR, f"topic[{name}] not exist and cannot be created now: {error}") from error
+            raise BrokerError(
+                ResponseCode.SYSTEM_ERROR, f"topic[{name}] not exist and cannot be created now: {error}"
+            ) from error
         if not perm_name.is_writeable(topic.perm):
             raise BrokerError(ResponseCode.NO_PERMISSION, f"the topic[{name}] sending message is forbidden")
 

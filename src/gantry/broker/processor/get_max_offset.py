@@ -19,4 +19,6 @@ class GetMaxOffsetProcessor:
         self._broker = broker
 
     def __call__(self, ctx: RequestContext, request: RemotingCommand, header: GetMaxOffsetRequestHeader) -> RemotingCommand:
-        return request.reply(header=GetMaxOffsetResponseHeader(offset=self._broker.store.max_offset(header.topic, header.queue_id)))
+        return request.reply(
+            header=GetMaxOffsetResponseHeader(offset=self._broker.store.max_offset(header.topic, header.queue_id))
+        )

@@ -19,4 +19,6 @@ class GetMinOffsetProcessor:
         self._broker = broker
 
     def __call__(self, ctx: RequestContext, request: RemotingCommand, header: GetMinOffsetRequestHeader) -> RemotingCommand:
-        return request.reply(header=GetMinOffsetResponseHeader(offset=max(self._broker.store.min_offset(header.topic, header.queue_id), 0)))
+        return request.reply(
+            header=GetMinOffsetResponseHeader(offset=max(self._broker.store.min_offset(header.topic, header.queue_id), 0))
+        )

@@ -61,12 +61,17 @@ class PullMessageProcessor:
 
     def __call__(
         self, ctx: RequestContext, request: RemotingCommand, header: PullMessageRequestHeader
-    ) -> RemotingCommand | None | Awaitable[RemotingCommand | None]:
+    ) -> RemotingCommand | Awaitable[RemotingCommand | None] | None:
         return self._pull(ctx, request, header, None, False)
 
     def _pull(
-        self, ctx: RequestContext, request: RemotingCommand, header: PullMessageRequestHeader, held: HeldPull | None, expired: bool
-    ) -> RemotingCommand | None | Awaitable[RemotingCommand | None]:
+        self,
+        ctx: RequestContext,
+        request: RemotingCommand,
+        header: PullMessageRequestHeader,
+        held: HeldPull | None,
+        expired: bool,
+    ) -> RemotingCommand | Awaitable[RemotingCommand | None] | None:
         """One try. `held` is the wait this try ends, None for the first one; `expired` says that it may not wait again."""
         try:
             topic, group = self._check(request, header)
@@ -156,9 +161,7 @@ class PullMessageProcessor:
                 )
             except RemoteProtocolError as error:
                 log.warning("Parse the consumer's subscription failed, group: %s: %s", header.consumer_group, error)
-                raise BrokerError(
-                    ResponseCode.SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed"
-                ) from None
+                raise BrokerError(ResponseCode.SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed") from None
             consumers.compensate_subscription(header.consumer_group, header.topic, subscription)
         else:
             subscription = self._heartbeat_subscription(header, group)
@@ -223,7 +226,7 @@ class PullMessageProcessor:
             if held is None:
                 return request.reply(
                     ResponseCode.SYSTEM_BUSY,
-                    f"[POLLING_FULL]{broker.config.pull_hold_count_max} pulls are waiting at this broker already, pull again later",
+                    f"[POLLING_FULL]{broker.config.pull_hold_count_max} pulls are waiting at this broker, pull again later",
                 )
         body = b""
         if code == ResponseCode.SUCCESS:
@@ -234,7 +237,8 @@ class PullMessageProcessor:
             broker.stats.get_miss()
             if code == ResponseCode.PULL_OFFSET_MOVED:
                 log.warning(
-                    "PULL_OFFSET_MOVED:correction offset. topic=%s, groupId=%s, queueId=%d, requestOffset=%d, newOffset=%d, %s",
+                    "PULL_OFFSET_MOVED:correction offset. topic=%s, groupId=%s, queueId=%d, requestOffset=%d, "
+                    "newOffset=%d, %s",
                     header.topic, header.consumer_group, header.queue_id, header.queue_offset, result.next_begin_offset, status.name,
                 )  # fmt: skip
         suggested = names.MASTER_ID
@@ -255,7 +259,12 @@ class PullMessageProcessor:
         )
 
     def _reset_answer(
-        self, request: RemotingCommand, header: PullMessageRequestHeader, topic: TopicConfig, group: SubscriptionGroupConfig, offset: int
+        self,
+        request: RemotingCommand,
+        header: PullMessageRequestHeader,
+        topic: TopicConfig,
+        group: SubscriptionGroupConfig,
+        offset: int,
     ) -> RemotingCommand:
         """An operator moved the group: its next pull is told where to."""
         store = self._broker.store
@@ -288,7 +297,12 @@ class PullMessageProcessor:
     # -- waiting
 
     def _hold(
-        self, ctx: RequestContext, request: RemotingCommand, header: PullMessageRequestHeader, matches: Matches | None, held: HeldPull | None
+        self,
+        ctx: RequestContext,
+        request: RemotingCommand,
+        header: PullMessageRequestHeader,
+        matches: Matches | None,
+        held: HeldPull | None,
     ) -> bool:
         """Lets the pull wait, or wait on until its first deadline; False when it may not."""
         broker, config = self._broker, self._broker.config

@@ -35,6 +35,8 @@ class QueryConsumerOffsetProcessor:
                 raise BrokerError(ResponseCode.QUERY_NOT_FOUND, "Not found, do not set to zero, maybe this group boot first")
             first = broker.store.min_offset(header.topic, header.queue_id)
             if first > 0 or not broker.store.is_in_memory(header.topic, header.queue_id, 0):
-                raise BrokerError(ResponseCode.QUERY_NOT_FOUND, "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first")
+                raise BrokerError(
+                    ResponseCode.QUERY_NOT_FOUND, "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first"
+                )
             offset = 0
         return request.reply(header=QueryConsumerOffsetResponseHeader(offset=offset))

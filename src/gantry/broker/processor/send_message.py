@@ -259,7 +259,11 @@ class SendMessageProcessor:
             for refused in _REFUSED_IN_BATCH:
                 if find_property(element.properties, refused.encode()) is not None:
                     raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, f"a member of a batch cannot have the property {refused}")
-        born_host, reconsume_times, wait = split_address(ctx.channel.remote_address), header.reconsume_times or 0, waits_for_store(properties)
+        born_host, reconsume_times, wait = (
+            split_address(ctx.channel.remote_address),
+            header.reconsume_times or 0,
+            waits_for_store(properties),
+        )
         messages = [
             StoreMessage(
                 topic=name,
@@ -371,5 +375,3 @@ def describe(topic: TopicConfig) -> str:
         f"topicFilterType={topic.topic_filter_type}, topicSysFlag={topic.topic_sys_flag}, "
         f"order={'true' if topic.order else 'false'}, attributes={{{attributes}}}]"
     )
-
-

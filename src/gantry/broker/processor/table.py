@@ -60,7 +60,7 @@ from gantry.protocol.remoting.header.update_consumer_offset import UpdateConsume
 from gantry.protocol.remoting.header.update_group_forbidden import UpdateGroupForbiddenRequestHeader
 from gantry.protocol.remoting.header.view_broker_stats_data import ViewBrokerStatsDataRequestHeader
 from gantry.protocol.remoting.header.view_message import ViewMessageRequestHeader
-from gantry.runtime.remoting_server import RequestTable
+from gantry.runtime.remoting_server import Answer, RequestTable
 
 from ..context import BrokerContext
 from .check_client_config import CheckClientConfigProcessor
@@ -123,8 +123,7 @@ from .update_consumer_offset import UpdateConsumerOffsetProcessor
 from .view_broker_stats_data import ViewBrokerStatsDataProcessor
 from .view_message_by_id import ViewMessageByIdProcessor
 
-type_of_answer = RemotingCommand | None | Awaitable[RemotingCommand | None]
-Processor = Callable[[Any, RemotingCommand, Any], type_of_answer]
+Processor = Callable[[Any, RemotingCommand, Any], Answer | Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +176,11 @@ ROWS: tuple[Row, ...] = (
     Row(RequestCode.GET_BROKER_HA_STATUS, None, GetBrokerHaStatusProcessor),
     Row(RequestCode.UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, None, UpdateAndCreateSubscriptionGroupProcessor),
     Row(RequestCode.UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST, None, UpdateAndCreateSubscriptionGroupListProcessor),
-    Row(RequestCode.GET_ALL_SUBSCRIPTIONGROUP_CONFIG, GetAllSubscriptionGroupRequestHeader, GetAllSubscriptionGroupConfigProcessor),
+    Row(
+        RequestCode.GET_ALL_SUBSCRIPTIONGROUP_CONFIG,
+        GetAllSubscriptionGroupRequestHeader,
+        GetAllSubscriptionGroupConfigProcessor,
+    ),
     Row(RequestCode.GET_SUBSCRIPTIONGROUP_CONFIG, GetSubscriptionGroupConfigRequestHeader, GetSubscriptionGroupConfigProcessor),
     Row(RequestCode.DELETE_SUBSCRIPTIONGROUP, DeleteSubscriptionGroupRequestHeader, DeleteSubscriptionGroupProcessor),
     Row(RequestCode.UPDATE_AND_GET_GROUP_FORBIDDEN, UpdateGroupForbiddenRequestHeader, UpdateAndGetGroupForbiddenProcessor),
@@ -190,10 +193,18 @@ ROWS: tuple[Row, ...] = (
     Row(RequestCode.GET_ALL_CONSUMER_OFFSET, None, GetAllConsumerOffsetProcessor),
     Row(RequestCode.GET_ALL_DELAY_OFFSET, None, GetAllDelayOffsetProcessor),
     Row(RequestCode.INVOKE_BROKER_TO_RESET_OFFSET, InvokeBrokerToResetOffsetRequestHeader, ResetOffsetProcessor),
-    Row(RequestCode.INVOKE_BROKER_TO_GET_CONSUMER_STATUS, InvokeBrokerToGetConsumerStatusRequestHeader, GetConsumerStatusProcessor),
+    Row(
+        RequestCode.INVOKE_BROKER_TO_GET_CONSUMER_STATUS,
+        InvokeBrokerToGetConsumerStatusRequestHeader,
+        GetConsumerStatusProcessor,
+    ),
     Row(RequestCode.QUERY_TOPIC_CONSUME_BY_WHO, QueryTopicConsumeByWhoRequestHeader, QueryTopicConsumeByWhoProcessor),
     Row(RequestCode.QUERY_TOPICS_BY_CONSUMER, QueryTopicsByConsumerRequestHeader, QueryTopicsByConsumerProcessor),
-    Row(RequestCode.QUERY_SUBSCRIPTION_BY_CONSUMER, QuerySubscriptionByConsumerRequestHeader, QuerySubscriptionByConsumerProcessor),
+    Row(
+        RequestCode.QUERY_SUBSCRIPTION_BY_CONSUMER,
+        QuerySubscriptionByConsumerRequestHeader,
+        QuerySubscriptionByConsumerProcessor,
+    ),
     Row(RequestCode.QUERY_CONSUME_TIME_SPAN, QueryConsumeTimeSpanRequestHeader, QueryConsumeTimeSpanProcessor),
     Row(RequestCode.QUERY_CORRECTION_OFFSET, QueryCorrectionOffsetRequestHeader, QueryCorrectionOffsetProcessor),
     Row(RequestCode.CLONE_GROUP_OFFSET, CloneGroupOffsetRequestHeader, CloneGroupOffsetProcessor),

@@ -35,6 +35,7 @@ class UpdateBrokerConfigProcessor:
             raise BrokerError(ResponseCode.SYSTEM_ERROR, "string2Properties error") from None
         log.info("updateBrokerConfig of %s called by %s", ", ".join(sorted(pairs)), ctx.channel.remote_address)
         await broker.config_updates.apply(pairs)
+        broker.config_changed()
         if "brokerPermission" in pairs:
             # The permission masks every topic in the route: name servers have to hear of all of them again.
             broker.topics.data_version.next_version(broker.clock.now_ms())

@@ -40,13 +40,15 @@ class UpdateConsumerOffsetProcessor:
                 f"queueId[{queue_id}] and offset[{header.commit_offset}] of topic {topic} must not be negative",
             )
         if broker.config.use_server_side_reset_offset and broker.offsets.has_reset(group, topic, queue_id):
-            log.info("Update consumer offset is rejected because of previous offset-reset. Group=%s, Topic=%s, QueueId=%d, Offset=%d",
-                     group, topic, queue_id, header.commit_offset)  # fmt: skip
+            log.info("Update consumer offset is rejected because of previous offset-reset. Group=%s, Topic=%s, QueueId=%d",
+                     group, topic, queue_id)  # fmt: skip
             return request.reply(remark="Offset has been previously reset")
         offset = header.commit_offset
         end = broker.store.max_offset(topic, queue_id)
         if offset > end:
-            log.warning("group %s commits offset %d of %s queue %d, above its end %d: brought down", group, offset, topic, queue_id, end)
+            log.warning(
+                "group %s commits offset %d of %s queue %d, above its end %d: brought down", group, offset, topic, queue_id, end
+            )
             offset = end
         broker.offsets.commit(group, topic, queue_id, offset, ctx.channel.remote_address)
         return request.reply()

@@ -88,7 +88,9 @@ class ScheduleMessageService:
         self._wake: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
         self._last_save_ms = 0
-        self.file = ConfigFile(disk, posixpath.join(directory, "delayOffset.json"), self.to_json_value, checksum_dir=checksum_dir)
+        self.file = ConfigFile(
+            disk, posixpath.join(directory, "delayOffset.json"), self.to_json_value, checksum_dir=checksum_dir
+        )
 
     @property
     def offset_table(self) -> dict[int, int]:
@@ -153,7 +155,14 @@ class ScheduleMessageService:
         offset = self._loaded.get(number, 0)
         corrected = min(max(offset, first), end)
         if corrected != offset:
-            log.error("delay offset of level %d corrected from %d to %d, the queue has %d to %d", number, offset, corrected, first, end)
+            log.error(
+                "delay offset of level %d corrected from %d to %d, the queue has %d to %d",
+                number,
+                offset,
+                corrected,
+                first,
+                end,
+            )
         return corrected
 
     async def _run(self) -> None:
@@ -205,13 +214,22 @@ class ScheduleMessageService:
             if not isinstance(result, GetResult):
                 result = await result
             if result.status is not GetStatus.FOUND:
-                if result.status in (GetStatus.OFFSET_TOO_SMALL, GetStatus.MESSAGE_WAS_REMOVING, GetStatus.OFFSET_FOUND_NULL) and (
-                    result.next_begin_offset > level.offset
-                ):
-                    log.error("level %d: entries %d to %d were deleted before they were due", level.number, level.offset, result.next_begin_offset)
+                if result.status in (
+                    GetStatus.OFFSET_TOO_SMALL,
+                    GetStatus.MESSAGE_WAS_REMOVING,
+                    GetStatus.OFFSET_FOUND_NULL,
+                ) and (result.next_begin_offset > level.offset):
+                    log.error(
+                        "level %d: entries %d to %d were deleted before they were due",
+                        level.number,
+                        level.offset,
+                        result.next_begin_offset,
+                    )
                     level.offset = result.next_begin_offset
                     continue
-                level.due_ms = None if self._store.max_offset(TOPIC, level.queue_id) <= level.offset else self._clock.now_ms() + RETRY_MS
+                level.due_ms = (
+                    None if self._store.max_offset(TOPIC, level.queue_id) <= level.offset else self._clock.now_ms() + RETRY_MS
+                )
                 return
             now = self._clock.now_ms()
             base, due = level.offset, []

@@ -49,7 +49,9 @@ class SubscriptionGroupManager:
         self._config = config
         self._clock = clock
         self.data_version = DataVersion(timestamp=clock.now_ms())
-        self.table: dict[str, SubscriptionGroupConfig] = {name: SubscriptionGroupConfig(group_name=name) for name in _BOOT_GROUPS}
+        self.table: dict[str, SubscriptionGroupConfig] = {
+            name: SubscriptionGroupConfig(group_name=name) for name in _BOOT_GROUPS
+        }
         self.forbidden_table: dict[str, dict[str, int]] = {}
         self.file = ConfigFile(
             disk, posixpath.join(directory, "subscriptionGroup.json"), self.to_json_value, checksum_dir=checksum_dir

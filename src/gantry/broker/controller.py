@@ -1,0 +1,349 @@
+"""BrokerController: one broker, from its settings to its ports."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import posixpath
+
+from gantry.errors import ConfigError, StoreError
+from gantry.model import topic_validator
+from gantry.protocol.message.unique_id import UniqueIdMaker
+from gantry.runtime.address import format_address, format_address_list
+from gantry.runtime.address_source import NamesrvAddressPlan, NamesrvAddressSource, choose_namesrv_addresses, http_endpoint
+from gantry.runtime.channel import Channel
+from gantry.runtime.clock import Clock
+from gantry.runtime.disk import Disk
+from gantry.runtime.lifecycle import Lifecycle
+from gantry.runtime.net import Net
+from gantry.runtime.remoting_client import RemotingClient
+from gantry.runtime.remoting_limits import RemotingLimits
+from gantry.runtime.remoting_server import RemotingServer, RequestTable
+from gantry.runtime.rng import Rng
+from gantry.store import MessageStore
+from gantry.store.config import StorePaths
+
+from .client_manager import build_client_manager
+from .config import ASYNC_MASTER, SLAVE, SYNC_MASTER, BrokerConfig
+from .config_file import ConfigFile
+from .config_updates import ConfigUpdates
+from .context import BrokerContext
+from .hot import HotEngine, HotIngest
+from .long_polling import PullRequestHold
+from .message_request_mode_manager import MessageRequestModeManager
+from .offset import ConsumerOffsetManager
+from .outer_api import BrokerOuterAPI
+from .processor.table import build_request_tables
+from .registration import Registration
+from .replicas import Replicas
+from .schedule import ScheduleMessageService
+from .stats import build_broker_stats
+from .subscription import SubscriptionGroupManager
+from .topic import TopicConfigManager
+from .waiting_sends import WaitingSends
+
+log = logging.getLogger(__name__)
+
+STOP_GRACE_MS = 3000
+
+# Settings of parts this version does not have. Taking them in silence would promise what is not kept.
+_NOT_OFFERED = (
+    "enableControllerMode",
+    "enableDLegerCommitLog",
+    "enableSlaveActingMaster",
+    "authenticationEnabled",
+    "authorizationEnabled",
+    "aclEnable",
+)
+
+
+class BrokerController:
+    """Composes the store, the tables, the request processors and the two ports.
+
+    start() returns when the ports are open and every known name server has been told (or did not answer); stop() ends
+    everything in reverse, with all metadata and messages on the disk. A start that fails stops what it had begun.
+    Raises: ConfigError for settings this version does not offer.
+    """
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        *,
+        net: Net,
+        clock: Clock,
+        disk: Disk,
+        rng: Rng,
+        explicit_name_servers: str | None = None,
+    ) -> None:
+        check_settings(config)
+        self.config = config
+        self._clock = clock
+        self._net = net
+        paths = StorePaths(config.store_path_root_dir)
+        checksum_dir = posixpath.join(paths.own, "checksums")
+        client = RemotingClient(net, clock)
+        store = MessageStore(config.store_config(), disk=disk, clock=clock, rng=rng, on_arrive=self._message_arrived)
+        stats = build_broker_stats(config, clock)
+        client_manager = build_client_manager(config, clock)
+        self._name_servers = NamesrvAddressSource(
+            net,
+            clock,
+            name_server_plan(config, explicit_name_servers),
+            refresh_ms=config.fetch_namesrv_addr_interval,
+            on_change=lambda addresses: self._registration.name_servers_changed(),
+        )
+        outer_api = BrokerOuterAPI(config, client, name_servers=lambda: self._name_servers.addresses)
+        topics = TopicConfigManager(
+            config,
+            disk,
+            clock,
+            directory=paths.config,
+            checksum_dir=checksum_dir,
+            on_change=lambda names: self._registration.topics_changed(names),
+        )
+        self._registration = Registration(config, clock, topics, outer_api)
+        self.context = BrokerContext(
+            config=config,
+            clock=clock,
+            rng=rng,
+            disk=disk,
+            store=store,
+            topics=topics,
+            subscriptions=SubscriptionGroupManager(config, disk, clock, directory=paths.config, checksum_dir=checksum_dir),
+            offsets=ConsumerOffsetManager(config, disk, clock, directory=paths.config, checksum_dir=checksum_dir),
+            consumers=client_manager.consumers,
+            producers=client_manager.producers,
+            locks=client_manager.locks,
+            client_manager=client_manager,
+            long_polling=PullRequestHold(clock, count_max=config.pull_hold_count_max),
+            schedule=ScheduleMessageService(
+                config,
+                disk,
+                clock,
+                store,
+                directory=paths.config,
+                checksum_dir=checksum_dir,
+                on_delivered=stats.topic_put,
+            ),
+            stats=stats,
+            outer_api=outer_api,
+            remoting_client=client,
+            registration=self._registration,
+            replicas=Replicas(config),
+            unique_ids=UniqueIdMaker(ip=_ip_or_loopback(config.broker_ip1), pid=os.getpid(), seed=rng.randrange(1 << 32)),
+            waiting_sends=WaitingSends(config.send_wait_count_max),
+            config_updates=ConfigUpdates(config, disk, clock),
+            request_modes=MessageRequestModeManager(disk, directory=paths.config, checksum_dir=checksum_dir),
+            address="",
+            store_host=(_ip_or_loopback(config.broker_ip1), config.listen_port),
+            on_topic_change=lambda names: self._registration.topics_changed(names),
+            config_changed=self._config_changed,
+        )
+        self._engine = HotEngine(self.context)
+        main, fast = build_request_tables(self.context)
+        self._limits = RemotingLimits(idle_ms=config.server_channel_max_idle_time_seconds * 1000)
+        self._server = self._make_server(main)
+        self._fast_server = self._make_server(fast)
+        self._saving: asyncio.Task[None] | None = None
+        self._life = Lifecycle()
+        self._life.add("connections to others", stop=client.close)
+        self._life.add("store", start=self._load, stop=store.shutdown)
+        self._life.add("metadata files", start=self._start_saving, stop=self._save_all)
+        self._life.add("store writing", start=store.start)
+        self._life.add("delay levels", start=self.context.schedule.start, stop=self.context.schedule.shutdown)
+        self._life.add("clients", start=client_manager.start, stop=client_manager.shutdown)
+        self._life.add("statistics", start=self._start_stats, stop=self._stop_stats)
+        self._life.add("port", start=self._listen, stop=self._server.close)
+        self._life.add("fast port", start=self._listen_fast, stop=self._fast_server.close)
+        self._life.add("held pulls", stop=self._answer_held_pulls)
+        self._life.add("name server list", start=self._name_servers.start, stop=self._name_servers.stop)
+        self._life.add("registration", start=self._registration.start, stop=self._registration.shutdown)
+
+    @property
+    def address(self) -> str:
+        """What clients are told to connect to, "ip:port"; known once started."""
+        return self.context.address
+
+    @property
+    def fast_address(self) -> tuple[str, int]:
+        """Where the fast port listens; known once started."""
+        return self._fast_address
+
+    @property
+    def name_servers(self) -> list[str]:
+        return self._name_servers.addresses
+
+    def boot_line(self) -> str:
+        """The official line that says the broker is ready."""
+        line = f"The broker[{self.config.broker_name}, {self.address}] boot success. serializeType=JSON"
+        servers = self._name_servers.addresses
+        return f"{line} and name server is {format_address_list(servers)}" if servers else line
+
+    async def start(self) -> str:
+        """Raises: StoreLocked, StoreDamaged, DiskError, ListenError, each with a sentence that says what and where."""
+        for line in promises(self.config):
+            log.warning("%s", line)
+        await self._life.start()
+        self.context.started_ms = self._clock.now_ms()
+        return self.boot_line()
+
+    async def stop(self) -> None:
+        await self._life.stop()
+
+    # -- parts
+
+    async def _load(self) -> None:
+        """The log first, then the tables: offsets above a log that lost its tail are brought down before anyone asks."""
+        context = self.context
+        await context.store.load()
+        try:
+            for table in (context.topics, context.subscriptions, context.offsets, context.schedule, context.request_modes):
+                table.load()
+            context.offsets.bring_down_to(context.store.max_offset)
+        except BaseException:
+            await context.store.shutdown()
+            raise
+
+    async def _start_saving(self) -> None:
+        self._saving = asyncio.get_running_loop().create_task(self._save_again_and_again())
+
+    async def _save_again_and_again(self) -> None:
+        while True:
+            await self._clock.sleep_ms(self.config.flush_consumer_offset_interval)
+            for file in self._files():
+                if file.pending:
+                    await file.save()
+
+    async def _save_all(self) -> None:
+        if self._saving is not None:
+            self._saving.cancel()
+            await asyncio.gather(self._saving, return_exceptions=True)
+        # The delay offsets that may be written are those whose deliveries are on the disk.
+        await self.context.store.flush()
+        for file in [*self._files(), self.context.schedule.file]:
+            try:
+                await file.flush()
+            except StoreError as error:
+                log.error("%s is not up to date: %s", file.path, error)
+
+    def _files(self) -> list[ConfigFile]:
+        context = self.context
+        return [context.topics.file, context.subscriptions.file, context.offsets.file, context.request_modes.file]
+
+    async def _start_stats(self) -> None:
+        self.context.stats.start()
+
+    async def _stop_stats(self) -> None:
+        self.context.stats.shutdown()
+
+    async def _listen(self) -> None:
+        config, context = self.config, self.context
+        chosen = config.listen_port
+        _, port = await self._server.listen(config.bind_address, chosen)
+        config.listen_port = port
+        context.address = format_address(config.broker_ip1.strip("[]"), port)
+        context.store_host = (await resolved(config.broker_ip1), port)
+        context.outer_api.address = context.address
+        context.outer_api.ha_address = format_address(config.broker_ip2.strip("[]"), config.effective_ha_listen_port)
+        self._fast_port_wanted = 0 if chosen == 0 else config.fast_listen_port
+
+    async def _listen_fast(self) -> None:
+        if self._fast_port_wanted < 0:
+            raise ConfigError(f"listenPort={self.config.listen_port} leaves no fast port two below it")
+        self._fast_address = await self._fast_server.listen(self.config.bind_address, self._fast_port_wanted)
+
+    async def _answer_held_pulls(self) -> None:
+        self._server.stop_listening()
+        self._fast_server.stop_listening()
+        self.context.long_polling.close()
+
+    def _make_server(self, table: RequestTable) -> RemotingServer:
+        return RemotingServer(
+            self._net,
+            self._clock,
+            table,
+            limits=self._limits,
+            on_close=self._channel_closed,
+            ingest_factory=lambda channel: HotIngest(self._engine, self.context, channel, self._limits),
+        )
+
+    # -- events
+
+    def _channel_closed(self, channel: Channel) -> None:
+        self.context.long_polling.channel_closed(channel.id)
+        self.context.client_manager.on_channel_closed(channel)
+
+    def _message_arrived(
+        self, topic: str, queue_id: int, next_offset: int, tags_code: int, store_timestamp: int, properties: bytes
+    ) -> None:
+        context = self.context
+        context.long_polling.message_arrived(topic, queue_id, next_offset, tags_code, store_timestamp, properties)
+        if topic == topic_validator.SCHEDULE_TOPIC:
+            context.schedule.message_arrived(queue_id)
+
+    def _config_changed(self) -> None:
+        self.config.copy_to(self.context.store.config)
+
+
+def check_settings(config: BrokerConfig) -> None:
+    """Refuses what this version cannot do, and settles what roles decide. Raises: ConfigError."""
+    if config.broker_role == SLAVE:
+        raise ConfigError(
+            "brokerRole=SLAVE is not offered by this version: it has no replication yet; start a master (ASYNC_MASTER), "
+            "or keep the slave on an official broker"
+        )
+    for name in _NOT_OFFERED:
+        if config.unknown.get(name, "false").strip().lower() == "true":
+            raise ConfigError(f"{name}=true is not offered by this version; remove it to start the broker")
+    if config.broker_role in (ASYNC_MASTER, SYNC_MASTER):
+        config.broker_id = 0
+
+
+def promises(config: BrokerConfig) -> list[str]:
+    """What an operator should know of the chosen modes before the first message."""
+    lines = []
+    if config.flush_disk_type == "ASYNC_FLUSH":
+        lines.append(
+            "flushDiskType=ASYNC_FLUSH: a power cut may take acknowledged messages of the last "
+            f"{config.flush_interval_commit_log} ms, or of the last {config.flush_commit_log_thorough_interval} ms while less than "
+            f"{config.flush_commit_log_least_pages * 4} KiB wait; SYNC_FLUSH keeps them"
+        )
+    if config.broker_role == SYNC_MASTER:
+        if config.replicas_awaited > 1:
+            lines.append(
+                f"brokerRole=SYNC_MASTER waits for {config.replicas_awaited - 1} slave(s), and this version accepts none: "
+                "sends are stored and answered SLAVE_NOT_AVAILABLE (11); inSyncReplicas=1 waits for nobody"
+            )
+        else:
+            lines.append("brokerRole=SYNC_MASTER with inSyncReplicas=1 waits for no slave: acknowledged messages have one copy")
+    return lines
+
+
+def name_server_plan(config: BrokerConfig, explicit: str | None) -> NamesrvAddressPlan:
+    """Where the name servers are: option, setting, environment, address server. Raises: ConfigError."""
+    endpoint = None
+    if config.fetch_namesrv_addr_by_address_server:
+        endpoint = http_endpoint(config.rmq_address_server_domain, config.rmq_address_server_sub_group)
+    return choose_namesrv_addresses(explicit=explicit, configured=config.namesrv_addr, endpoint=endpoint)
+
+
+async def resolved(host: str) -> str:
+    """The address of a host that may be given by name: stored records hold addresses. Raises: ConfigError."""
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        pass
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, 0)
+    except OSError as error:
+        raise ConfigError(f"brokerIP1={host} is neither an address nor a name that resolves: {error}") from error
+    return str(sorted(found, key=lambda item: item[0])[0][4][0])
+
+
+def _ip_or_loopback(host: str) -> str:
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return "127.0.0.1"
