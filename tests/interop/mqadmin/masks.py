@@ -58,6 +58,7 @@ MASKS = (
         pattern=r"queueId=\d+",
         mark="queueId=<n>",
     ),
+    Mask("get*Config", r"/rocketmqHome$", "where this machine keeps it", pattern=r"^.*$", mark="<path>"),
     Mask("get*Config", r"/(ha)?[lL]istenPort$", "a free port of this run"),
     Mask("queryMsgById", r"out/\d+$", "a measured time", pattern=r"spentTimeMills=\d+", mark="spentTimeMills=<n>"),
     Mask("consumerStatus", r"Consumer RT&TPS/\d+$", "rates", pattern=r"(?<= )-?\d+(?:\.\d+)?"),

@@ -168,9 +168,7 @@ TOPICS = Section(
         Step("topicRoute of a read-only topic", "topicRoute -t AdminTopicB", parsing.json_text),
         Step("sendMessage without permission", "sendMessage -t AdminTopicB -p no -b {broker_name} -i 0", SEND_RESULT),
         Step("updateTopicPerm -b", "updateTopicPerm -b {broker} -t AdminTopicB -p 2"),
-        Step(
-            "consumeMessage without permission", "consumeMessage -t AdminTopicB -b {broker_name} -i 0", parsing.messages
-        ),
+        Step("consumeMessage without permission", "consumeMessage -t AdminTopicB -b {broker_name} -i 0", parsing.messages),
         Step("updateTopicPerm of an impossible value", "updateTopicPerm -b {broker} -t AdminTopicB -p 9"),
         Step("updateTopicPerm of an unknown topic", "updateTopicPerm -b {broker} -t AdminUnknown -p 2"),
         Step("updateTopicPerm at another broker", "updateTopicPerm -b 127.0.0.1:1 -t AdminTopicB -p 6"),
@@ -189,9 +187,7 @@ MESSAGES = Section(
     "messages",
     (
         _send("sendMessage", "AdminTopic -p first -k key-1 -c TagA -b {broker_name} -i 0", capture="first"),
-        _send(
-            "sendMessage again", "AdminTopic -p second -k 'key-1 key-2' -c TagB -b {broker_name} -i 0", capture="second"
-        ),
+        _send("sendMessage again", "AdminTopic -p second -k 'key-1 key-2' -c TagB -b {broker_name} -i 0", capture="second"),
         _send("sendMessage to another queue", "AdminTopic -p third -c TagA -b {broker_name} -i 3", capture="third"),
         Step(
             "sendMessage as a process",
@@ -222,9 +218,7 @@ MESSAGES = Section(
             "queryMsgByOffset -t AdminTopic -b {broker_name} -i 0 -o 1 -f UTF-8",
             parsing.one_message,
         ),
-        Step(
-            "queryMsgByOffset beyond", "queryMsgByOffset -t AdminTopic -b {broker_name} -i 0 -o 99", parsing.one_message
-        ),
+        Step("queryMsgByOffset beyond", "queryMsgByOffset -t AdminTopic -b {broker_name} -i 0 -o 99", parsing.one_message),
         Step(
             "queryMsgByOffset unknown queue",
             "queryMsgByOffset -t AdminTopic -b {broker_name} -i 44 -o 0",
@@ -287,9 +281,7 @@ MESSAGES = Section(
             capture={"single_offset": lambda found: str(found["messages"][0]["OffsetID"])},
         ),
         Step("queryMsgById resends", "queryMsgById -t AdminSingle -s true -i {single_offset}"),
-        Step(
-            "topicStatus after the resend", "topicStatus -t AdminSingle", TOPIC_STATUS, until=_sum_of("#Max Offset", 2)
-        ),
+        Step("topicStatus after the resend", "topicStatus -t AdminSingle", TOPIC_STATUS, until=_sum_of("#Max Offset", 2)),
     ),
 )
 
@@ -326,12 +318,8 @@ GROUPS = Section(
         Step("producerConnection of no producer", "producerConnection -g no_producers -t AdminTopic"),
         Step("producerConnection of no topic", "producerConnection -g no_producers -t AdminUnknown"),
         Step("brokerConsumeStats of nothing", "brokerConsumeStats -b {broker}", BROKER_CONSUME),
-        Step(
-            "resetOffsetByTime of a group never seen", "resetOffsetByTime -g admin_group -t AdminTopic -s now", ROLLBACK
-        ),
-        Step(
-            "resetOffsetByTime of an unknown topic", "resetOffsetByTime -g admin_group -t AdminUnknown -s now", ROLLBACK
-        ),
+        Step("resetOffsetByTime of a group never seen", "resetOffsetByTime -g admin_group -t AdminTopic -s now", ROLLBACK),
+        Step("resetOffsetByTime of an unknown topic", "resetOffsetByTime -g admin_group -t AdminUnknown -s now", ROLLBACK),
         Step(
             "resetOffsetByTime of one queue",
             "resetOffsetByTime -g admin_group -t AdminTopic -s 0 -b {broker} -q 0 -o 1",
