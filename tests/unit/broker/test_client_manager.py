@@ -105,9 +105,7 @@ def test_group_that_wants_no_notices_gets_none(manager: ClientManager, clock: Vi
     assert channel.codes() == []
 
 
-def test_reconnected_client_is_listed_once_and_found_on_its_new_connection(
-    manager: ClientManager, clock: VirtualClock
-) -> None:
+def test_reconnected_client_is_listed_once_and_found_on_its_new_connection(manager: ClientManager, clock: VirtualClock) -> None:
     old, new = join(manager, clock, "a"), join(manager, clock, "a")
     group = manager.consumers.group_info("g")
     assert group is not None
@@ -194,9 +192,7 @@ async def test_scan_runs_by_itself_until_shutdown(manager: ClientManager, clock:
     assert not other.closed
 
 
-def test_a_broken_connection_does_not_keep_the_others_from_being_told(
-    manager: ClientManager, clock: VirtualClock
-) -> None:
+def test_a_broken_connection_does_not_keep_the_others_from_being_told(manager: ClientManager, clock: VirtualClock) -> None:
     first, second = join(manager, clock, "a"), join(manager, clock, "b")
     first.closed = True
     first.sent.clear()

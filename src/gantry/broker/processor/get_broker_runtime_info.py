@@ -38,11 +38,10 @@ class GetBrokerRuntimeInfoProcessor:
         self._broker = broker
 
     async def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
-        table = self._statistics()
+        table = self._broker.store.runtime_info()
+        table.update(self._statistics())
         table.update(self._queues())
         table.update(self._timers())
-        # The store knows itself best: what it says of a key counts, but for figures that tools want readable.
-        table.update(self._broker.store.runtime_info())
         table.update(self._disk(table))
         table["earliestMessageTimeStamp"] = str(await self._broker.store.earliest_message_time())
         return json_reply(request, KVTable(table))
@@ -82,7 +81,7 @@ class GetBrokerRuntimeInfoProcessor:
     def _queues(self) -> dict[str, str]:
         """Requests are served as they come; nothing waits in a queue, and the bounds stand at the connections."""
         config = self._broker.config
-        table = {"pageCacheLockTimeMills": "0", "dispatchBehindBytes": "0", "dispatchMaxBuffer": "0"}
+        table = {"pageCacheLockTimeMills": "0", "dispatchMaxBuffer": "0"}
         capacities = {
             "send": config.send_wait_count_max,
             "pull": config.pull_hold_count_max,
@@ -117,6 +116,7 @@ class GetBrokerRuntimeInfoProcessor:
         store = broker.store
         table = {
             "commitLogMinOffset": str(store.min_physical_offset),
+            "dispatchBehindBytes": str(store.dispatch_behind_bytes()),
             "commitLogMaxOffset": str(store.max_physical_offset),
             "remainTransientStoreBufferNumbs": str(NO_TRANSIENT_POOL),
             "remainHowManyDataToCommit": human_readable_bytes(0),
