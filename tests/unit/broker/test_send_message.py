@@ -312,7 +312,7 @@ async def test_sync_flush_answers_after_the_sync_and_hides_the_message_until_the
 async def test_failed_sync_is_never_answered_ok() -> None:
     async with BrokerRig(flush_disk_type="SYNC_FLUSH") as rig:
         await rig.send("T")
-        rig.disk.fail("sync", path_part="commitlog")
+        rig.disk.fail("sync")
         answer = await rig.send("T", queue_id=1)
         assert answer.code == ResponseCode.FLUSH_DISK_TIMEOUT
         assert (await rig.send("T", queue_id=1)).code == ResponseCode.SERVICE_NOT_AVAILABLE
@@ -321,7 +321,7 @@ async def test_failed_sync_is_never_answered_ok() -> None:
 async def test_full_disk_answers_14_and_recovers_by_itself() -> None:
     async with BrokerRig(mapped_file_size_commit_log=65536) as rig:
         await rig.send("T")
-        rig.disk.capacity_bytes = 0
+        rig.disk.capacity_bytes = rig.disk.usage("/store").used
         codes = [(await rig.send("T", b"x" * 8000, queue_id=1)).code for _ in range(30)]
         assert ResponseCode.SERVICE_NOT_AVAILABLE in codes
         assert set(codes) == {0, ResponseCode.SERVICE_NOT_AVAILABLE}
