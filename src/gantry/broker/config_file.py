@@ -16,7 +16,7 @@ from typing import Any
 from gantry.errors import ProtocolError, StoreDamaged, StoreError
 from gantry.protocol import json_dialect
 from gantry.runtime.disk import Disk
-from gantry.runtime.replace import load_file
+from gantry.runtime.replace import load_file, make_dirs_synced
 
 log = logging.getLogger(__name__)
 
@@ -91,21 +91,10 @@ class ConfigFile:
         self._saved = max(self._saved, version)
 
     def _replace(self, data: bytes) -> None:
-        self._need_directory(posixpath.dirname(self.path))
+        make_dirs_synced(self._disk, posixpath.dirname(self.path))
         if self._checksum_path is not None:
-            self._need_directory(posixpath.dirname(self._checksum_path))
+            make_dirs_synced(self._disk, posixpath.dirname(self._checksum_path))
         self._disk.replace_file(self.path, data, keep_backup=True, checksum_path=self._checksum_path)
-
-    def _need_directory(self, directory: str) -> None:
-        """Makes a missing directory, and makes sure that a power cut does not take it and the file with it."""
-        made = []
-        while directory not in ("", "/") and not self._disk.is_dir(directory):
-            made.append(directory)
-            directory = posixpath.dirname(directory)
-        if made:
-            self._disk.make_dirs(made[0])
-            for path in made:
-                self._disk.sync_dir(posixpath.dirname(path) or ".")
 
 
 def _parse(data: bytes) -> Any:

@@ -57,6 +57,19 @@ def replace_file(
         replace_file(disk, checksum_path, checksum_text(data), keep_backup=False)
 
 
+def make_dirs_synced(disk: Disk, path: str) -> None:
+    """Make a directory and its missing parents so that a power cut does not take them, and what is put there later, away."""
+    made: list[str] = []
+    missing = path
+    while missing not in ("", "/") and not disk.is_dir(missing):
+        made.append(missing)
+        missing = posixpath.dirname(missing)
+    if made:
+        disk.make_dirs(path)
+        for directory in made:
+            disk.sync_dir(posixpath.dirname(directory) or ".")
+
+
 def checksum_text(data: bytes) -> bytes:
     """Content of a checksum sidecar. Shape: `crc32=<8 hex digits> size=<decimal>\\n`."""
     return b"crc32=%08x size=%d\n" % (zlib.crc32(data), len(data))
