@@ -222,7 +222,9 @@ def encode(value: Any, *, quote_integer_keys: bool = False, ascii_only: bool = F
     out: list[str] = []
     writer = _PrettyWriter if pretty else _Writer
     writer(out, quote_integer_keys, ascii_only).write(value, 0)
-    return "".join(out).encode()
+    # Half a surrogate pair, which a peer can send escaped, has no UTF-8 form. As in Java it becomes a question mark: one such
+    # name must not make every list that contains it unwritable.
+    return "".join(out).encode(errors="replace")
 
 
 class _Writer:

@@ -88,3 +88,8 @@ def test_a_route_for_old_peers_has_bare_keys_and_for_new_ones_quoted() -> None:
         assert new.isascii()
         assert b" " not in new
     assert decode_route(old) == decode_route(new) == route()
+
+
+def test_half_a_surrogate_pair_is_written_as_java_writes_it() -> None:
+    assert json_dialect.decode(b'{"a":"\\ud83d\\ude00"}') == {"a": "\U0001f600"}
+    assert json_dialect.encode({"\ud800": "x\udfffy"}) == b'{"?":"x?y"}'
