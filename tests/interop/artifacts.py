@@ -74,6 +74,16 @@ def java_driver(version: str) -> list[str]:
     return ["-cp", f"{classes}:{jars}/*", "Driver"]
 
 
+def java_classes(name: str, sources: list[Path], jars: Path) -> Path:
+    """Folder with `sources` compiled against the jars of the folder `jars`."""
+
+    def build(target: Path) -> None:
+        options = ["-nowarn", "-Xlint:-options", "--release", "11", "-encoding", "UTF-8"]
+        _run([find_tool("javac"), *options, "-cp", f"{jars}/*", "-d", str(target), *map(str, sources)])
+
+    return _made(name, _digest(sources, jars.name), build)
+
+
 def go_driver() -> Path:
     """The driver program over the official Go client, built."""
     source = HERE / "go"

@@ -6,10 +6,13 @@ Every server lives in a folder of its own (store, logs, `user.home`), listens on
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import random
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -58,6 +61,23 @@ def free_port(offsets: Iterable[int] = (0,)) -> int:
         except OSError:
             continue
     raise RuntimeError(f"no free port between {PORT_RANGE[0]} and {PORT_RANGE[1]}")
+
+
+def has_route(namesrv_address: str, broker_address: str, topic: str = "TBW102") -> bool:
+    """Whether a name server routes `topic` to a broker, asked in the fewest bytes of the protocol."""
+    header = {"code": 105, "flag": 0, "language": "OTHER", "opaque": next(_opaques), "version": 401}
+    data = json.dumps({**header, "extFields": {"topic": topic}}).encode()
+    host, _, port = namesrv_address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(struct.pack(">II", 4 + len(data), len(data)) + data)
+        with connection.makefile("rb") as answer:
+            (length,) = struct.unpack(">I", answer.read(4))
+            frame = answer.read(length)
+    header_length = struct.unpack(">I", frame[:4])[0] & 0xFFFFFF
+    return json.loads(frame[4 : 4 + header_length])["code"] == 0 and broker_address.encode() in frame
+
+
+_opaques = itertools.count(1)
 
 
 class Server:
@@ -229,7 +249,29 @@ class OfficialNamesrv(_OfficialServer):
         self.settings = {"listenPort": self.port, "bindAddress": HOST, **(settings or {})}
 
 
-class OfficialBroker(_OfficialServer):
+class Broker(Server):
+    """What is common to the brokers: a name, a store, and being ready only when the name server knows them.
+
+    The official broker's first registration misses a connection that is still being made, so that clients find it only
+    with the second one, 10 s later.
+    """
+
+    name: str
+    store: Path
+    namesrv_address: str
+
+    def start(self) -> Self:
+        super().start()
+        began = time.monotonic()
+        while not has_route(self.namesrv_address, self.address):
+            if not self.running or time.monotonic() - began > START_TIMEOUT_S:
+                raise ServerFailed(f"{self.kind} never came to be known by the name server:\n{self.tail()}")
+            time.sleep(0.05)
+        self.started_in_s += time.monotonic() - began
+        return self
+
+
+class OfficialBroker(Broker, _OfficialServer):
     """`org.apache.rocketmq.broker.BrokerStartup`."""
 
     kind = "official broker"
@@ -249,6 +291,7 @@ class OfficialBroker(_OfficialServer):
     ) -> None:
         super().__init__(folder, port or free_port(BROKER_PORT_OFFSETS))
         self.name = name
+        self.namesrv_address = namesrv_address
         self.store = store or folder / "store"
         self.settings = broker_settings(self, namesrv_address, settings)
 
@@ -279,7 +322,7 @@ class GantryNamesrv(_GantryServer):
         self.settings = {"listenPort": self.port, "bindAddress": HOST, **(settings or {})}
 
 
-class GantryBroker(_GantryServer):
+class GantryBroker(Broker, _GantryServer):
     """`mqbroker`."""
 
     kind = "gantry broker"
@@ -297,6 +340,7 @@ class GantryBroker(_GantryServer):
     ) -> None:
         super().__init__(folder, port or free_port(BROKER_PORT_OFFSETS))
         self.name = name
+        self.namesrv_address = namesrv_address
         self.store = store or folder / "store"
         self.settings = broker_settings(self, namesrv_address, settings)
 
@@ -306,7 +350,7 @@ AnyNamesrv = OfficialNamesrv | GantryNamesrv
 
 
 def broker_settings(
-    broker: AnyBroker, namesrv_address: str, more: Mapping[str, object] | None = None
+    broker: Broker, namesrv_address: str, more: Mapping[str, object] | None = None
 ) -> dict[str, object]:
     """The properties both brokers get: the same behaviour asked of both, and files small enough for a test machine."""
     return {
