@@ -66,6 +66,7 @@ class StoreKeys(Config):
         minimum=1,
         maximum=15 << 20,
         doc="Longest message body; longer ones are refused.",
+        reloadable=True,
     )
     message_delay_level: str = key(
         "messageDelayLevel", _DEFAULTS["message_delay_level"], doc="Delays of the levels from 1 up; s, m, h, d."

@@ -58,10 +58,10 @@ class GetBrokerRuntimeInfoProcessor:
             "runtime": uptime_text(stats.uptime_ms),
             "msgPutTotalYesterdayMorning": str(stats.put_total_yesterday_morning),
             "msgPutTotalTodayMorning": str(stats.put_total_today_morning),
-            "msgPutTotalTodayNow": str(stats.put_total),
+            "msgPutTotalTodayNow": str(stats.user_put_total),
             "msgGetTotalYesterdayMorning": str(stats.get_total_yesterday_morning),
             "msgGetTotalTodayMorning": str(stats.get_total_today_morning),
-            "msgGetTotalTodayNow": str(stats.get_total),
+            "msgGetTotalTodayNow": str(stats.user_get_total),
             "putMessageEntireTimeMax": str(stats.put_elapsed_max_ms),
             "putMessageTimesTotal": str(put),
             "putMessageFailedTimes": str(stats.put_failed),
@@ -107,8 +107,10 @@ class GetBrokerRuntimeInfoProcessor:
             "timerDequeueTps": "0.0",
         }
         for level, offset in broker.schedule.offset_table.items():
-            end = broker.store.max_offset(topic_validator.SCHEDULE_TOPIC, level_queue_id(level))
-            table[f"scheduleMessageOffset_{level}"] = f"{offset},{max(end, 0)}"
+            end = max(broker.store.max_offset(topic_validator.SCHEDULE_TOPIC, level_queue_id(level)), 0)
+            # The original knows no offset of a level that was never used, and shows no line for it.
+            if offset or end:
+                table[f"scheduleMessageOffset_{level}"] = f"{offset},{end}"
         return table
 
     def _disk(self, known: dict[str, str]) -> dict[str, str]:

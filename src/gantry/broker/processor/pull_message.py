@@ -74,7 +74,7 @@ class PullMessageProcessor:
     ) -> RemotingCommand | Awaitable[RemotingCommand | None] | None:
         """One try. `held` is the wait this try ends, None for the first one; `expired` says that it may not wait again."""
         try:
-            topic, group = self._check(request, header)
+            topic, group = self._check(ctx, request, header)
             matches = self._filter(ctx, header, group)
         except PullForbidden as refused:
             response = request.reply(refused.response_code, refused.remark)
@@ -121,7 +121,9 @@ class PullMessageProcessor:
 
     # -- rules
 
-    def _check(self, request: RemotingCommand, header: PullMessageRequestHeader) -> tuple[TopicConfig, SubscriptionGroupConfig]:
+    def _check(
+        self, ctx: RequestContext, request: RemotingCommand, header: PullMessageRequestHeader
+    ) -> tuple[TopicConfig, SubscriptionGroupConfig]:
         broker, config = self._broker, self._broker.config
         if not perm_name.is_readable(config.broker_permission):
             raise PullForbidden(FORBIDDEN_BROKER, f"the broker[{config.broker_ip1}] pulling message is forbidden")
@@ -144,7 +146,7 @@ class PullMessageProcessor:
             raise BrokerError(
                 ResponseCode.INVALID_PARAMETER,
                 f"queueId[{header.queue_id}] is illegal, topic:[{header.topic}] topicConfig.readQueueNums:"
-                f"[{topic.read_queue_nums}] consumer:[{header.consumer_group}]",
+                f"[{topic.read_queue_nums}] consumer:[/{ctx.channel.remote_address}]",
             )
         if header.queue_offset < 0:
             # The original takes a negative offset as one below the queue's minimum; so do we, in the store's answer.

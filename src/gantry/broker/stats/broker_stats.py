@@ -205,6 +205,16 @@ class BrokerStats:
         return self._broker_get.value
 
     @property
+    def user_put_total(self) -> int:
+        """Messages stored since the start in topics that are not the system's. Source: BrokerStats (5.5)."""
+        return self._broker_put_user.value
+
+    @property
+    def user_get_total(self) -> int:
+        """Messages handed out since the start from topics that are not the system's."""
+        return self._broker_get_user.value
+
+    @property
     def totals(self) -> Totals:
         return Totals(
             put_times=self.put_total,
@@ -271,9 +281,9 @@ class BrokerStats:
         if today != self._day:
             self._day = today
             self.put_total_yesterday_morning = self.put_total_today_morning
-            self.put_total_today_morning = self.put_total
+            self.put_total_today_morning = self.user_put_total
             self.get_total_yesterday_morning = self.get_total_today_morning
-            self.get_total_today_morning = self.get_total
+            self.get_total_today_morning = self.user_get_total
 
     def _sample_minute(self) -> None:
         now = self._clock.monotonic_ms()
