@@ -262,6 +262,8 @@ class Broker(Server):
 
     def start(self) -> Self:
         super().start()
+        if not self.namesrv_address:
+            return self  # this one stands alone
         began = time.monotonic()
         while not has_route(self.namesrv_address, self.address):
             if not self.running or time.monotonic() - began > START_TIMEOUT_S:
