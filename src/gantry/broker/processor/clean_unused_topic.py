@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from gantry.protocol.remoting.command import RemotingCommand
 
-from .settled import settled
-
 if TYPE_CHECKING:
     from gantry.runtime.remoting_server import RequestContext
 
@@ -25,5 +23,5 @@ class CleanUnusedTopicProcessor:
 
     async def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
         log.warning("invoke cleanUnusedTopic, caller %s", ctx.channel.remote_address)
-        await settled(self._broker.store.clean_unused_topics(set(self._broker.topics.table)))
+        await self._broker.store.clean_unused_topics(set(self._broker.topics.table))
         return request.reply()

@@ -11,7 +11,6 @@ from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.consume_message_directly import ConsumeMessageDirectlyRequestHeader
 
 from .call_consumer import call_consumer
-from .settled import settled
 
 if TYPE_CHECKING:
     from gantry.runtime.remoting_server import RequestContext
@@ -33,7 +32,7 @@ class ConsumeMessageDirectlyProcessor:
     ) -> RemotingCommand:
         broker = self._broker
         _, physical_offset = decode_offset_msg_id(header.msg_id or "")
-        record = await settled(broker.store.message_at(physical_offset))
+        record = await broker.store.message_at(physical_offset)
         if record is None:
             raise BrokerError(ResponseCode.SYSTEM_ERROR, f"can not find message by the offset, {physical_offset}")
         fields = dict(request.ext_fields or {})

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from gantry.protocol.remoting.command import RemotingCommand
 
-from .settled import settled
-
 if TYPE_CHECKING:
     from gantry.runtime.remoting_server import RequestContext
 
@@ -23,7 +21,7 @@ class DeleteExpiredCommitLogProcessor:
     def __init__(self, broker: BrokerContext) -> None:
         self._broker = broker
 
-    async def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
+    def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
         log.warning("invoke deleteExpiredCommitLog, caller %s", ctx.channel.remote_address)
-        await settled(self._broker.store.execute_delete_files_manually())
+        self._broker.store.execute_delete_files_manually()
         return request.reply()

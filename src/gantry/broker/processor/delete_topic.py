@@ -11,8 +11,6 @@ from gantry.protocol.remoting.codes import ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.delete_topic import DeleteTopicRequestHeader
 
-from .settled import settled
-
 if TYPE_CHECKING:
     from gantry.runtime.remoting_server import RequestContext
 
@@ -48,7 +46,7 @@ class DeleteTopicProcessor:
             broker.topics.delete(name)
             broker.offsets.remove_topic(name)
             broker.stats.topic_deleted(name)
-        await settled(broker.store.delete_topics(set(doomed)))
+        await broker.store.delete_topics(set(doomed))
         await broker.topics.file.flush()
         await broker.offsets.file.flush()
         return request.reply()

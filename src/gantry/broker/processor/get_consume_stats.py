@@ -10,7 +10,6 @@ from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.get_consume_stats import GetConsumeStatsRequestHeader
 
 from .json_reply import json_reply
-from .settled import settled
 
 if TYPE_CHECKING:
     from gantry.runtime.remoting_server import RequestContext
@@ -69,5 +68,5 @@ async def offset_wrapper(
     if with_pull_offset:
         wrapper.pull_offset = max(consumed, broker.offsets.query_pull(group, topic, queue_id))
     if consumed > 0:
-        wrapper.last_timestamp = max(await settled(broker.store.store_time_at(topic, queue_id, consumed - 1)), 0)
+        wrapper.last_timestamp = max(await broker.store.store_time_at(topic, queue_id, consumed - 1), 0)
     return wrapper

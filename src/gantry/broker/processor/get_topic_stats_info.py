@@ -12,7 +12,6 @@ from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.get_topic_stats_info import GetTopicStatsInfoRequestHeader
 
 from .json_reply import json_reply
-from .settled import settled
 
 if TYPE_CHECKING:
     from gantry.runtime.remoting_server import RequestContext
@@ -36,7 +35,7 @@ class GetTopicStatsInfoProcessor:
         table: dict[MessageQueue, TopicOffset] = {}
         for queue_id in range(max(topic.write_queue_nums, topic.read_queue_nums)):
             end = max(broker.store.max_offset(name, queue_id), 0)
-            last = await settled(broker.store.store_time_at(name, queue_id, end - 1)) if end > 0 else 0
+            last = await broker.store.store_time_at(name, queue_id, end - 1) if end > 0 else 0
             table[MessageQueue(name, broker.config.broker_name, queue_id)] = TopicOffset(
                 min_offset=max(broker.store.min_offset(name, queue_id), 0),
                 max_offset=end,

@@ -13,7 +13,6 @@ from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.query_consume_time_span import QueryConsumeTimeSpanRequestHeader
 
 from .json_reply import json_reply
-from .settled import settled
 
 if TYPE_CHECKING:
     from gantry.runtime.remoting_server import RequestContext
@@ -40,15 +39,15 @@ class QueryConsumeTimeSpanProcessor:
 
     async def _span(self, topic: str, group: str, queue_id: int) -> QueueTimeSpan:
         broker, store = self._broker, self._broker.store
-        eldest = await settled(store.earliest_store_time(topic, queue_id))
+        eldest = await store.earliest_store_time(topic, queue_id)
         end = store.max_offset(topic, queue_id)
-        newest = await settled(store.store_time_at(topic, queue_id, end - 1))
+        newest = await store.store_time_at(topic, queue_id, end - 1)
         consumed = broker.offsets.query(group, topic, queue_id)
-        last = await settled(store.store_time_at(topic, queue_id, consumed - 1)) if consumed > 0 else eldest
+        last = await store.store_time_at(topic, queue_id, consumed - 1) if consumed > 0 else eldest
         delay = 0
         if consumed < end:
             # A group without an offset is measured from the queue's first message, not from a message -1.
-            following = await settled(store.store_time_at(topic, queue_id, max(consumed, store.min_offset(topic, queue_id), 0)))
+            following = await store.store_time_at(topic, queue_id, max(consumed, store.min_offset(topic, queue_id), 0))
             delay = broker.clock.now_ms() - following if following > 0 else 0
         return QueueTimeSpan(
             message_queue=MessageQueue(topic, broker.config.broker_name, queue_id),

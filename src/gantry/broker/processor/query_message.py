@@ -10,8 +10,6 @@ from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.frame import FRAME_BYTES_MAX
 from gantry.protocol.remoting.header.query_message import QueryMessageRequestHeader, QueryMessageResponseHeader
 
-from .settled import settled
-
 if TYPE_CHECKING:
     from gantry.runtime.remoting_server import RequestContext
 
@@ -39,9 +37,7 @@ class QueryMessageProcessor:
         broker, count = self._broker, header.max_num
         if (request.field(UNIQUE_KEY_QUERY) or "").lower() == "true":
             count = broker.config.default_query_max_num
-        result = await settled(
-            broker.store.query_by_key(header.topic, header.key, count, header.begin_timestamp, header.end_timestamp)
-        )
+        result = await broker.store.query_by_key(header.topic, header.key, count, header.begin_timestamp, header.end_timestamp)
         answer = QueryMessageResponseHeader(
             index_last_update_timestamp=result.index_last_update_timestamp,
             index_last_update_phyoffset=result.index_last_update_phyoffset,

@@ -17,7 +17,6 @@ from gantry.store import BoundaryType
 
 from ..client_manager.client_channel import ClientChannelInfo
 from .json_reply import json_reply
-from .settled import settled
 
 if TYPE_CHECKING:
     from gantry.runtime.remoting_server import RequestContext
@@ -152,7 +151,7 @@ class ResetOffsetProcessor:
         store = self._broker.store
         if timestamp < 0:
             return max(store.max_offset(topic, queue_id), 0)
-        return max(await settled(store.search_offset_by_time(topic, queue_id, timestamp, BoundaryType.LOWER)), 0)
+        return max(await store.search_offset_by_time(topic, queue_id, timestamp, BoundaryType.LOWER), 0)
 
 
 def encode_reset_list(targets: dict[MessageQueue, int]) -> bytes:

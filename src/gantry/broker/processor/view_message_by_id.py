@@ -9,8 +9,6 @@ from gantry.protocol.remoting.codes import ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.view_message import ViewMessageRequestHeader
 
-from .settled import settled
-
 if TYPE_CHECKING:
     from gantry.runtime.remoting_server import RequestContext
 
@@ -26,7 +24,7 @@ class ViewMessageByIdProcessor:
     async def __call__(
         self, ctx: RequestContext, request: RemotingCommand, header: ViewMessageRequestHeader
     ) -> RemotingCommand:
-        record = await settled(self._broker.store.message_at(header.offset)) if header.offset >= 0 else None
+        record = await self._broker.store.message_at(header.offset) if header.offset >= 0 else None
         if record is None:
             raise BrokerError(ResponseCode.SYSTEM_ERROR, f"can not find message by the offset, {header.offset}")
         return request.reply(body=bytes(record))
