@@ -75,13 +75,13 @@ class RouteInfoManager:
         """
         name, broker_id, addr = registration.broker_name, registration.broker_id, registration.broker_addr
         data = self._broker_addr_table.get(name)
-        known = {} if data is None else data.broker_addrs
-
-        if broker_id not in known and len(registration.topics) == 1:
+        if (data is None or broker_id not in data.broker_addrs) and len(registration.topics) == 1:
             # A single topic is an increment; without the full table before it the route would be a torso.
             log.warning("broker %s id %d at %s sent one topic before registering in full", name, broker_id, addr)
             return RegisterBrokerResult(accepted=False)
 
+        self._address_changed_hands(registration)
+        known = {} if data is None else data.broker_addrs
         smallest_before = min(known, default=MASTER_ID)
         # One address has one id: a slave that became master arrives with its old address and a new id.
         for other_id in [i for i, other in known.items() if other == addr and i != broker_id]:
@@ -117,6 +117,14 @@ class RouteInfoManager:
             change = _min_id_change(data, offline=None, ha_addr=registration.ha_server_addr)
         master_addr, ha_addr = (None, None) if is_master else self._live_master_of(registration.cluster_name, data)
         return RegisterBrokerResult(ha_server_addr=ha_addr, master_addr=master_addr, min_broker_id_change=change)
+
+    def _address_changed_hands(self, registration: BrokerRegistration) -> None:
+        """Takes out who was at this address under another name: its entry is about to be overwritten, and without one it
+        could neither fall silent nor close its connection, and would stay in the routes for ever."""
+        held = self._broker_live_table.get(registration.addr_info)
+        if held is not None and held.broker_name != registration.broker_name:
+            cluster_name, addr = registration.addr_info
+            self.unregister_brokers([BrokerUnregistration(cluster_name, addr, held.broker_name, held.broker_id)])
 
     def _loses_conflict(self, registration: BrokerRegistration, holder_addr: str | None) -> bool:
         """Whether another address holds this id under a later controller epoch: then the newcomer is ignored."""
@@ -214,9 +222,13 @@ class RouteInfoManager:
         reduced: set[str] = set()
         offline: dict[str, str] = {}
         for one in unregistrations:
-            live = self._broker_live_table.pop(one.addr_info, None)
-            self._filter_server_table.pop(one.addr_info, None)
-            log.info("unregisterBroker, remove from brokerLiveTable %s, %s", "OK" if live else "Failed", one.addr_info)
+            live = self._broker_live_table.get(one.addr_info)
+            # A wrong name must not cost the broker at that address its entry.
+            found = live is not None and live.broker_name == one.broker_name
+            if found:
+                del self._broker_live_table[one.addr_info]
+                self._filter_server_table.pop(one.addr_info, None)
+            log.info("unregisterBroker, remove from brokerLiveTable %s, %s", "OK" if found else "Failed", one.addr_info)
             data = self._broker_addr_table.get(one.broker_name)
             if data is None:
                 continue

@@ -131,6 +131,22 @@ def test_an_id_moves_to_a_new_address_when_the_epoch_is_not_older(table: Table) 
     assert table.addrs() == {0: "new:1"}, "the old process leaves, the id is the new one's"
 
 
+def test_a_broker_under_a_new_name_takes_its_address_along(table: Table) -> None:
+    table.take(registration("old-name", addr="x:1", channel_id=1))
+    assert not table.take(registration("new-name", addr="x:1", table=topics("t"))).accepted
+    assert table.addrs("old-name") == {0: "x:1"}, "a refused registration changes nothing"
+    table.take(registration("new-name", addr="x:1", channel_id=2))
+    assert table.all_clusters() == {"C": ["new-name"]}
+    assert [q.broker_name for q in table.route().queue_datas] == ["new-name"]
+
+
+def test_unregistration_under_a_wrong_name_does_not_hide_a_broker_from_its_time_out(table: Table) -> None:
+    table.take(registration("broker-a", addr="x:1"))
+    table.take(registration("broker-b"))
+    table.unregister_brokers([unregistration("broker-b", addr="x:1")])
+    assert [e.unregistration.broker_name for e in table.scan_not_active_broker(now_ms=10**9)] == ["broker-a", "broker-b"]
+
+
 def test_a_newcomer_of_an_older_epoch_is_ignored(table: Table) -> None:
     table.take(registration(addr="new:1", version=DataVersion(2, 0, 0), channel_id=1))
     result = table.take(registration(addr="old:1", version=DataVersion(1, 0, 9), table=topics("a", "b"), channel_id=2))
