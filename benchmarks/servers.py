@@ -20,7 +20,6 @@ def settings(broker: OfficialBroker | GantryBroker, flush: str) -> dict[str, obj
         "brokerId": 0,
         "brokerIP1": HOST,
         "listenPort": broker.port,
-        "namesrvAddr": f"{HOST}:1",  # nobody listens there: a name server's work is not what is measured
         "storePathRootDir": broker.store,
         "storePathCommitLog": broker.store / "commitlog",
         "flushDiskType": flush,
@@ -34,7 +33,7 @@ class MeasuredGantry(GantryBroker):
     label = "gantry"
 
     def __init__(self, folder: Path, flush: str, more: Mapping[str, object] | None = None) -> None:
-        super().__init__(folder, f"{HOST}:1")
+        super().__init__(folder, "")
         self.settings = {**settings(self, flush), **(more or {})}
 
 
@@ -44,7 +43,7 @@ class MeasuredOfficial(OfficialBroker):
     label = "official"
 
     def __init__(self, folder: Path, flush: str) -> None:
-        super().__init__(folder, f"{HOST}:1")
+        super().__init__(folder, "")
         self.settings = settings(self, flush)
 
     def command(self) -> list[str]:

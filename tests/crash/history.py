@@ -1,0 +1,67 @@
+"""What a test believes of a broker: every send with its end, and the checks of the history.
+
+A send ends *ok* (code 0: it is in queue q at offset o), *weak* (codes 10, 11, 12: stored, may or may not survive),
+*refused* (any other code: must never appear) or stays *unknown* (no answer: may or may not appear).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Place = tuple[int, int]
+"""Queue id and queue offset."""
+
+WEAK = frozenset({10, 11, 12})
+
+
+@dataclass
+class History:
+    """All sends of a run, keyed by their body, which is unique."""
+
+    unknown: set[bytes] = field(default_factory=set)
+    acknowledged: dict[bytes, Place] = field(default_factory=dict)
+    refused: set[bytes] = field(default_factory=set)
+    weak: set[bytes] = field(default_factory=set)
+    seen: dict[Place, bytes] = field(default_factory=dict)
+
+    def begin(self, body: bytes) -> None:
+        self.unknown.add(body)
+
+    def end(self, body: bytes, code: int, place: Place) -> None:
+        self.unknown.discard(body)
+        if code == 0:
+            self.acknowledged[body] = place
+        elif code in WEAK:
+            self.weak.add(body)
+        else:
+            self.refused.add(body)
+
+    def check_queue(self, queue_id: int, first: int, bodies: list[bytes], *, seed: int) -> None:
+        """Compares what a queue holds from offset `first` on, up to its end.
+
+        Rules: nothing acknowledged at or above `first` is missing, each place has one value for ever, nothing appears
+        that was not sent or was refused, and sends of one producer that did not overlap keep their order.
+        """
+        where = f"queue {queue_id}, seed {seed}"
+        for offset, body in enumerate(bodies, first):
+            known = self.seen.setdefault((queue_id, offset), body)
+            assert known == body, f"{where}: offset {offset} was {known!r} and is {body!r} now"
+            assert body not in self.refused, f"{where}: {body!r} was refused and is at offset {offset}"
+            assert body in self.acknowledged or body in self.weak or body in self.unknown, (
+                f"{where}: {body!r} at offset {offset} was never sent"
+            )
+        end = first + len(bodies)
+        expected = {place[1]: body for body, place in self.acknowledged.items() if place[0] == queue_id and place[1] >= first}
+        missing = {offset: body for offset, body in expected.items() if offset >= end or bodies[offset - first] != body}
+        assert not missing, f"{where}: {len(missing)} acknowledged sends are not readable, the first: {min(missing.items())}"
+        self._check_order(bodies, where)
+
+    @staticmethod
+    def _check_order(bodies: list[bytes], where: str) -> None:
+        """A sender numbers its sends per queue and begins one only after the former was answered."""
+        last: dict[bytes, int] = {}
+        for body in bodies:
+            sender, number = body.split(b" ")[:2]
+            value = int(number)
+            assert value > last.get(sender, -1), f"{where}: {sender!r} sent {value} after {last[sender]}"
+            last[sender] = value
