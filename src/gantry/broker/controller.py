@@ -85,7 +85,6 @@ class BrokerController:
         checksum_dir = posixpath.join(paths.own, "checksums")
         client = RemotingClient(net, clock)
         store = MessageStore(config.store_config(), disk=disk, clock=clock, rng=rng, on_arrive=self._message_arrived)
-        stats = build_broker_stats(config, clock)
         client_manager = build_client_manager(config, clock)
         self._name_servers = NamesrvAddressSource(
             net,
@@ -103,6 +102,7 @@ class BrokerController:
             checksum_dir=checksum_dir,
             on_change=lambda names: self._registration.topics_changed(names),
         )
+        stats = build_broker_stats(config, clock, topics)
         self._registration = Registration(config, clock, topics, outer_api)
         self.context = BrokerContext(
             config=config,

@@ -41,6 +41,15 @@ def test_a_put_is_counted_by_topic_queue_and_broker(stats: BrokerStats) -> None:
     assert stats.put_total == 34
 
 
+def test_totals_of_today_leave_out_what_the_broker_calls_a_system_topic(clock: VirtualClock) -> None:
+    stats = BrokerStats(clock, cluster_name="C", is_system_topic={"broker-a"}.__contains__)
+    for topic in ("broker-a", "T"):
+        stats.topic_put(topic, 0, 2, 20)
+        stats.group_get("g", topic, 0, 1, 10)
+    assert (stats.user_put_total, stats.user_get_total) == (2, 1)
+    assert (stats.put_total, stats.get_total) == (4, 2)
+
+
 def test_a_get_is_counted_by_topic_and_group(stats: BrokerStats) -> None:
     stats.group_get("g", "T", 0, 5, 500)
     stats.get_miss()

@@ -11,10 +11,19 @@ if TYPE_CHECKING:
     from gantry.runtime.clock import Clock
 
     from ..config import BrokerConfig
+    from ..topic.topic_config_manager import TopicConfigManager
 
 __all__ = ["BrokerStats", "StatsItem", "StatsSnapshot", "build_broker_stats"]
 
 
-def build_broker_stats(config: BrokerConfig, clock: Clock) -> BrokerStats:
-    """The counters of one broker, at zero; `start()` begins the samples."""
-    return BrokerStats(clock, cluster_name=config.broker_cluster_name, queue_stats=config.enable_detail_stat)
+def build_broker_stats(config: BrokerConfig, clock: Clock, topics: TopicConfigManager) -> BrokerStats:
+    """The counters of one broker, at zero; `start()` begins the samples.
+
+    Which topics are the system's is asked of `topics`: those named after the broker and the cluster are among them.
+    """
+    return BrokerStats(
+        clock,
+        cluster_name=config.broker_cluster_name,
+        queue_stats=config.enable_detail_stat,
+        is_system_topic=topics.is_system_topic,
+    )

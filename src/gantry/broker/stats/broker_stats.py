@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from gantry.model.topic_validator import is_system_topic
+from gantry.model import topic_validator
 from gantry.runtime.clock import Clock, TimerHandle
 
 from .latency_histogram import LatencyHistogram
@@ -65,8 +65,16 @@ class BrokerStats:
     of whole records, elapsed in ms.
     """
 
-    def __init__(self, clock: Clock, *, cluster_name: str, queue_stats: bool = True) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        cluster_name: str,
+        queue_stats: bool = True,
+        is_system_topic: Callable[[str], bool] = topic_validator.is_system_topic,
+    ) -> None:
         self._clock = clock
+        self._is_system_topic = is_system_topic
         self._queue_stats = queue_stats
         self._tables: dict[str, dict[str, StatsItem]] = {name: {} for name in STATS_NAMES}
         self._topic_puts: dict[str, _TopicPut] = {}
@@ -100,7 +108,7 @@ class BrokerStats:
         put = self._topic_puts.get(topic)
         if put is None:
             put = self._topic_puts[topic] = _TopicPut(
-                self._item(TOPIC_PUT_NUMS, topic), self._item(TOPIC_PUT_SIZE, topic), system=is_system_topic(topic)
+                self._item(TOPIC_PUT_NUMS, topic), self._item(TOPIC_PUT_SIZE, topic), system=self._is_system_topic(topic)
             )
         put.nums.value += count
         put.nums.times += 1
@@ -139,7 +147,7 @@ class BrokerStats:
         if get is None:
             key = f"{topic}@{group}"
             get = self._group_gets[(topic, group)] = _TopicPut(
-                self._item(GROUP_GET_NUMS, key), self._item(GROUP_GET_SIZE, key), system=is_system_topic(topic)
+                self._item(GROUP_GET_NUMS, key), self._item(GROUP_GET_SIZE, key), system=self._is_system_topic(topic)
             )
         get.nums.value += count
         get.nums.times += 1
