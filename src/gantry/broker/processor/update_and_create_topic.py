@@ -57,7 +57,7 @@ class UpdateAndCreateTopicProcessor:
 async def update_topics(broker: BrokerContext, wanted: list[tuple[TopicConfig, Mapping[str, str]]]) -> None:
     """Makes or changes topics, each given with the changes of its attributes; all or none.
 
-    Returns after they are on disk. Raises: BrokerError, StoreError.
+    Returns after they are on disk and the name servers that answer have been told. Raises: BrokerError, StoreError.
     """
     changed: list[TopicConfig] = []
     for topic, attribute_changes in wanted:
@@ -74,6 +74,8 @@ async def update_topics(broker: BrokerContext, wanted: list[tuple[TopicConfig, M
     if changed:
         broker.topics.update_all(changed)
         await broker.topics.file.flush()
+        # Whoever made the topic asks for its route next.
+        await broker.registration.flush()
 
 
 def check_topic_name(broker: BrokerContext, topic: str) -> None:
