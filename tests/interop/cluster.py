@@ -329,6 +329,7 @@ class GantryBroker(Broker, _GantryServer):
 
     kind = "gantry broker"
     module = "mqbroker"
+    own_settings = {"rebalanceLockMaxLiveTime": LOCK_LIVE_MS}
 
     def __init__(
         self,
@@ -344,7 +345,7 @@ class GantryBroker(Broker, _GantryServer):
         self.name = name
         self.namesrv_address = namesrv_address
         self.store = store or folder / "store"
-        self.settings = broker_settings(self, namesrv_address, settings)
+        self.settings = broker_settings(self, namesrv_address, {**self.own_settings, **(settings or {})})
 
 
 AnyBroker = OfficialBroker | GantryBroker

@@ -154,6 +154,13 @@ class BrokerConfig(StoreKeys):
     notify_consumer_ids_changed_enable: bool = key(
         "notifyConsumerIdsChangedEnable", True, doc="Tell consumers at once when their group changes.", reloadable=True
     )
+    rebalance_lock_max_live_time: int = key(
+        "rebalanceLockMaxLiveTime",
+        60_000,
+        doc="Life of an orderly consumer's queue lock; the official broker reads rocketmq.broker.rebalance.lockMaxLiveTime.",
+        unit="ms",
+        minimum=1_000,
+    )
     channel_expired_timeout: int = key(
         "channelExpiredTimeout", 120_000, doc="A client without a heartbeat for so long is gone.", unit="ms", minimum=1
     )

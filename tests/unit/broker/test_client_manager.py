@@ -19,6 +19,7 @@ class Settings:
     channel_expired_timeout: int = 120_000
     subscription_expired_timeout: int = 600_000
     notify_consumer_ids_changed_enable: bool = True
+    rebalance_lock_max_live_time: int = 60_000
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ class ClientManager:
             subscription_expired_ms=config.subscription_expired_timeout,
         )
         self.producers = ProducerManager(clock, channel_expired_ms=config.channel_expired_timeout)
-        self.locks = RebalanceLockManager(clock)
+        self.locks = RebalanceLockManager(clock, lock_max_live_ms=config.rebalance_lock_max_live_time)
         self._timer: TimerHandle | None = None
 
     async def start(self) -> None:
