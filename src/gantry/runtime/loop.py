@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from importlib import metadata
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -23,7 +22,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 def name() -> str:
     """The loop that run() takes, for the start log."""
     try:
-        import uvloop  # noqa: F401
+        import uvloop
     except ImportError:
         return "asyncio"
-    return f"uvloop {metadata.version('uvloop')}"
+    return f"uvloop {getattr(uvloop, '__version__', '')}".strip()
