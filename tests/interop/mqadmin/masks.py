@@ -11,6 +11,7 @@ import json
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 Value = Any
@@ -18,18 +19,29 @@ Value = Any
 
 @dataclass(frozen=True)
 class Mask:
-    """Replaces what `pattern` finds in the values at `path` (a regular expression on `/`-joined keys)."""
+    """Replaces what `pattern` finds in the values at `path` (a regular expression on `/`-joined keys).
+
+    `command` and `step` are globs: the mqadmin command, and the name of the step of the script.
+    """
 
     command: str
     path: str
     reason: str
     pattern: str = r"-?\d+(?:\.\d+)?"
     mark: str = "<n>"
+    step: str = "*"
 
 
 MASKS = (
     Mask("clusterList", r"rows/\d+/#(InTPS|OutTPS)\(LOAD\)", "rates and waits of this moment"),
     Mask("clusterList", r"rows/\d+/#(Hour|SPACE|PCWait\(ms\))$", "age and disk of this machine"),
+    Mask(
+        "brokerStatus",
+        r"out/.*putMessageDistributeTime$",
+        "the official broker says null until its first minute is over",
+        pattern=r"^(?:null|\[<=0ms\]:\d+ .*)$",
+        mark="<distribution>",
+    ),
     Mask(
         "brokerStatus",
         r"out/.*Tps$",
@@ -47,6 +59,12 @@ MASKS = (
     Mask("brokerStatus", r"out/.*msgGetTotalTodayNow$", "counts the pulls that clients repeat"),
     Mask("topicStatus", r"out/after/Topic Put TPS$", "a rate"),
     Mask("consumerProgress", r"out/after/Consume TPS$|rows/\d+/#TPS$", "a rate"),
+    Mask(
+        "consumerProgress",
+        r"Inflight( Total)?$",
+        "the place of the last pull, and whether the client pulled again before it left is chance",
+        step="consumerProgress after going back",
+    ),
     Mask("statsAll", r"rows/\d+/#(InTPS|OutTPS|InMsg24Hour|OutMsg24Hour)$", "sampled every ten seconds"),
     Mask("checkMsgSendRT", r"rows/\d+/#RT$", "a measured time"),
     Mask("checkMsgSendRT", r"rows/\d+/#Broker Name$", "a measured time", pattern=r"(?<=^Avg RT: )\S+"),
@@ -82,12 +100,120 @@ class Allowed:
     ours: str = ".*"
 
 
-ALLOWED: tuple[Allowed, ...] = ()
+_ABSENT = '"<absent>"'
+BROKER_KEYS_NOT_OURS = Path(__file__).with_name("broker_keys_not_ours.txt").read_text(encoding="utf-8").split()
+_NETTY_KEYS = r"(?:server\w+|writeBuffer\w+|useEpollNativeSelector|enableShutdownGracefully|shutdownWaitTimeSeconds)"
+_SHOWN_CONFIG = r"out/(?:Master: )?<broker>"
+
+ALLOWED: tuple[Allowed, ...] = (
+    Allowed(
+        "brokerStatus*",
+        r"out/(?:<broker> )?(?:EndTransaction|ack|query|send)ThreadPoolQueueCapacity",
+        "There are no pools with queues; shown is the bound that holds here (sendWaitCountMax).",
+        official=r'"\d+"',
+        ours=r'"\d+"',
+    ),
+    Allowed(
+        "brokerStatus*",
+        r"out/(?:<broker> )?commitLogMinOffset",
+        "Our log has its first file from the start, the official one makes it with the first message.",
+        official='"-1"',
+        ours='"0"',
+    ),
+    Allowed(
+        "brokerStatus*",
+        r"out/(?:<broker> )?remainHowManyDataToCommit",
+        "The official broker leaves it out while its transient pool is off; tools that split it by blanks then fail.",
+        official=_ABSENT,
+    ),
+    Allowed(
+        "getNamesrvConfig*",
+        rf"out/<namesrv>/{_NETTY_KEYS}",
+        "Settings of Netty and its threads.",
+        ours=_ABSENT,
+    ),
+    Allowed(
+        "getBrokerConfig*",
+        rf"{_SHOWN_CONFIG}/(?:{'|'.join(BROKER_KEYS_NOT_OURS)})",
+        "Settings of parts that do not exist here (thread pools, Netty, RocksDB, mapped memory) or not yet.",
+        ours=_ABSENT,
+    ),
+    Allowed(
+        "getBrokerConfig*",
+        rf"{_SHOWN_CONFIG}/(?:brokerConfigPath|damagePolicy|hotTailBytesMax|prefaultWindowBytes|pullHoldCountMax"
+        r"|sendWaitCountMax|suspendTimeoutMillisMax)",
+        "Settings of ours.",
+        official=_ABSENT,
+    ),
+    Allowed(
+        "getBrokerConfig*",
+        rf"{_SHOWN_CONFIG}/(?:rmqAddressServerDomain|rmqAddressServerSubGroup|rebalanceLockMaxLiveTime)",
+        "System properties of the official broker (rocketmq.namesrv.domain and the like), settings here.",
+        official=_ABSENT,
+    ),
+    Allowed(
+        "getBrokerConfig*",
+        rf"{_SHOWN_CONFIG}/haMasterAddress",
+        "A Java null is left out, an empty text here is shown.",
+        official=_ABSENT,
+        ours='""',
+    ),
+    Allowed(
+        "getBrokerConfig*",
+        rf"{_SHOWN_CONFIG}/inSyncReplicas",
+        "Not set means two copies on a SYNC_MASTER here: one alone would be no promise.",
+        official='"1"',
+        ours='""',
+    ),
+    Allowed(
+        "updateTopic with a bad type",
+        r"err/1/text",
+        "The official broker lists the types in the order of a hash set.",
+        official=r'"value is not in set: \[[A-Z, ]+\]"',
+        ours=r'"value is not in set: \[UNSPECIFIED, NORMAL, FIFO, DELAY, TRANSACTION, MIXED, PRIORITY, LITE\]"',
+    ),
+    Allowed(
+        "updateSubGroup with a bad attribute",
+        r"err/1/text",
+        "The official broker tells the class, the file and the line of its exception.",
+        official=r'"java\.lang\.RuntimeException: unsupported key: x, org\.apache\..*"',
+        ours='"unsupported key: x"',
+    ),
+    Allowed(
+        "resetOffsetByTime of an unknown queue",
+        r"err",
+        "The official broker keeps an offset for a queue that does not exist; here the operator is told.",
+        official=_ABSENT,
+        ours=r'.*"code": 29, "text": "CODE: 29  DESC: queueId\[44\] is illegal, .*',
+    ),
+    Allowed(
+        "updateBrokerConfig of *",
+        r"err(?:/1/text)?",
+        "Only keys on a list of ours change at run time, with values in their bounds, and the answer says which and why; "
+        "the official broker takes any key that is not on its black list and answers success.",
+        official=_ABSENT + r'|"Can not update config in black list\. BROKER: <broker>"',
+        ours=r".*(?:cannot be changed while the broker runs|maxMessageSize=large is not allowed).*",
+    ),
+    Allowed(
+        "updateBrokerConfig of *",
+        r"out/update broker config success, <broker>",
+        "As above.",
+        ours=_ABSENT,
+    ),
+    Allowed(
+        "updateNamesrvConfig of a forbidden key",
+        r"err/1/text",
+        "The same, and which key.",
+        official=r'"Can not update config in black list\."',
+        ours=r'"Can not update config in black list\. .*kvConfigPath"',
+    ),
+)
 
 
-def masked(command: str, value: Value) -> Value:
-    """`value` with every mask of `command` applied, and rows without an order put into one."""
-    return _in_order(_masked(value, "", [mask for mask in MASKS if fnmatchcase(command, mask.command)]))
+def masked(step: str, command: str, value: Value) -> Value:
+    """`value` with every mask of the step applied, and rows without an order put into one."""
+    masks = [mask for mask in MASKS if fnmatchcase(command, mask.command) and fnmatchcase(step, mask.step)]
+    return _in_order(_masked(value, "", masks))
 
 
 def _masked(value: Value, path: str, masks: list[Mask]) -> Value:

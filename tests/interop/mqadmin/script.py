@@ -29,7 +29,6 @@ TOPIC_ROUTE_LIST = table("%-45s %-32s %-50s %-10s %-11s %-5s")
 TOPIC_STATUS = table("%-32s  %-4s  %-20s  %-20s    %s", ordered=True)
 SEND_RESULT = table("%-32s  %-4s  %-20s    %s")
 BY_KEY = table("%-50s %4s %40s %-200s", ordered=True)
-PROGRESS_ALL = table("%-64s  %-6s  %-24s %-5s  %-14s  %-7s  %s")
 PROGRESS = table("%-64s  %-32s  %-4s  %-20s  %-20s  %-20s %-20s %s", ordered=True)
 PROGRESS_CLIENTS = table("%-64s  %-32s  %-4s  %-20s  %-20s  %-20s %-20s %-20s %s", ordered=True)
 BROKER_CONSUME = table("%-64s  %-64s  %-32s  %-4s  %-20s  %-20s  %-20s  %s")
@@ -353,7 +352,7 @@ CLIENTS = Section(
         ),
         Step("consumerProgress -g -t", f"consumerProgress -g {CLIENTS_GROUP} -t {CLIENTS_TOPIC}", PROGRESS),
         Step("consumerProgress -s", f"consumerProgress -g {CLIENTS_GROUP} -s true", PROGRESS_CLIENTS),
-        Step("consumerProgress", "consumerProgress", PROGRESS_ALL),
+        Step("consumerProgress", "consumerProgress", parsing.progress_of_groups),
         Step("consumerProgress of an unknown group", "consumerProgress -g unknown_group", PROGRESS),
         Step("consumerConnection", f"consumerConnection -g {CLIENTS_GROUP}", parsing.connections),
         Step("consumerConnection -b", f"consumerConnection -g {CLIENTS_GROUP} -b {{broker}}", parsing.connections),

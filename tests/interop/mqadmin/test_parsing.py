@@ -112,9 +112,9 @@ def test_printed_message() -> None:
 
 def test_mask_hides_a_number_and_shows_a_word() -> None:
     value = {"out": {"after": {"Topic Put TPS": "0.25"}}}
-    assert masked("topicStatus", value) == {"out": {"after": {"Topic Put TPS": "<n>"}}}
+    assert masked("a step", "topicStatus", value) == {"out": {"after": {"Topic Put TPS": "<n>"}}}
     value = {"out": {"after": {"Topic Put TPS": "null"}}}
-    assert masked("topicStatus", value) == value
+    assert masked("a step", "topicStatus", value) == value
 
 
 def test_rows_of_a_set_are_compared_without_order() -> None:
