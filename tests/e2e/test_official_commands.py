@@ -185,7 +185,8 @@ def test_the_commands_work_from_anywhere(home: Path, install: Path, way: str) ->
         )
         ready = f"The Name Server boot success. serializeType=JSON, address 127.0.0.1:{port}"
         wait_for_text(home / "logs" / "rocketmqlogs" / "namesrv.log", ready, shell)
-        assert f"load config properties file OK, {home}/n.properties" in shell.output
+        loaded = f"load config properties file OK, {home}/n.properties"
+        wait_until(lambda: loaded in shell.output, lambda: "\n".join(shell.output))
         shell.run("kill $pid && wait $pid", status=0)
 
 
@@ -282,5 +283,8 @@ def test_the_log_survives_a_home_that_cannot_be_written(home: Path) -> None:
     with Shell(home) as shell:
         shell.run(f"HOME={home}/file sh {ROOT}/bin/mqnamesrv -c {home}/n.properties & pid=$!")
         wait_until(lambda: any("boot success" in line for line in shell.output), lambda: "\n".join(shell.output))
-        assert any("there will be no log file" in line for line in shell.output)
+        wait_until(
+            lambda: any("there will be no log file" in line for line in shell.output),
+            lambda: "\n".join(shell.output),
+        )
         shell.run("kill $pid && wait $pid")
