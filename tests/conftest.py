@@ -6,11 +6,16 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 from gantry import __version__
 from gantry._core import ACCEL
 
 REQUIRED = os.environ.get("GANTRY_REQUIRE_INTEROP") == "1"
+
+# No deadline for one example: on a shared machine the clock says more about the neighbours than about the code.
+settings.register_profile("gantry", deadline=None)
+settings.load_profile("gantry")
 
 
 def pytest_report_header() -> str:
