@@ -307,8 +307,8 @@ def promises(config: BrokerConfig) -> list[str]:
     if config.flush_disk_type == "ASYNC_FLUSH":
         lines.append(
             "flushDiskType=ASYNC_FLUSH: a power cut may take acknowledged messages of the last "
-            f"{config.flush_interval_commit_log} ms, or of the last {config.flush_commit_log_thorough_interval} ms while less than "
-            f"{config.flush_commit_log_least_pages * 4} KiB wait; SYNC_FLUSH keeps them"
+            f"{config.flush_interval_commit_log} ms, or of the last {config.flush_commit_log_thorough_interval} ms "
+            f"while less than {config.flush_commit_log_least_pages * 4} KiB wait; SYNC_FLUSH keeps them"
         )
     if config.broker_role == SYNC_MASTER:
         if config.replicas_awaited > 1:

@@ -271,7 +271,7 @@ async def test_a_closed_connection_takes_its_waiting_pulls_along(rig: BrokerRig)
     await rig.client.close()
     await settle()
     assert rig.context.long_polling.count == 0
-    with pytest.raises(Exception, match="closed|ended"):
+    with pytest.raises(Exception, match=r"closed|ended"):
         await task
 
 

@@ -241,7 +241,8 @@ class PullMessageProcessor:
                 log.warning(
                     "PULL_OFFSET_MOVED:correction offset. topic=%s, groupId=%s, queueId=%d, requestOffset=%d, "
                     "newOffset=%d, %s",
-                    header.topic, header.consumer_group, header.queue_id, header.queue_offset, result.next_begin_offset, status.name,
+                    header.topic, header.consumer_group, header.queue_id, header.queue_offset, result.next_begin_offset,
+                    status.name,
                 )  # fmt: skip
         suggested = names.MASTER_ID
         if broker.config.slave_read_enable:
