@@ -125,6 +125,11 @@ class MemoryDisk:
         """Operations so far that change something: the points at which the power can be cut."""
         return self._step_count
 
+    @property
+    def is_off(self) -> bool:
+        """The power was cut; crash() brings the machine up again."""
+        return self._off
+
     def fail(
         self,
         op: str,
@@ -431,12 +436,13 @@ class MemoryDisk:
     def _set_size(self, node: _Node, size: int) -> None:
         old = node.size
         if size > old:
+            # Zeros on both sides: nothing becomes dirty but the length.
             node.seen = _grown(node.seen, size, node)
         else:
             node.seen[size:old] = bytes(old - size)
             node.blocks = {block for block in node.blocks if block * _BLOCK_BYTES < size}
+            node.dirty.update(range(size // SECTOR_BYTES, -(-old // SECTOR_BYTES)))
         if size != old:
-            node.dirty.update(range(min(size, old) // SECTOR_BYTES, -(-max(size, old) // SECTOR_BYTES)))
             node.sizes.append(size)
             node.size = size
             node.mtime_ms = self._now_ms()

@@ -91,9 +91,22 @@ class MemoryNet:
         """
         self._wires.cuts.add(frozenset((a, b)))
 
+    def cut_off(self, host: str) -> None:
+        """Packets between this host and every other one are lost from now on; as partition() with all of them."""
+        self._wires.lone.add(host)
+
+    def reconnect(self, host: str) -> None:
+        """cut_off() ends for this host."""
+        self._wires.lone.discard(host)
+        self._pump_all()
+
     def heal(self) -> None:
         """All partitions end."""
         self._wires.cuts.clear()
+        self._wires.lone.clear()
+        self._pump_all()
+
+    def _pump_all(self) -> None:
         for transport in list(self._wires.transports):
             transport.pump()
 
@@ -297,6 +310,7 @@ class _Wires:
         self.listeners: dict[tuple[str, int], MemoryListener] = {}
         self.transports: list[MemoryTransport] = []
         self.cuts: set[frozenset[str]] = set()
+        self.lone: set[str] = set()
         self._next_port: dict[str, int] = {}
 
     def free_port(self, host: str) -> int:
@@ -307,7 +321,7 @@ class _Wires:
         return port
 
     def is_cut(self, a: str, b: str) -> bool:
-        return frozenset((a, b)) in self.cuts
+        return frozenset((a, b)) in self.cuts or (a != b and (a in self.lone or b in self.lone))
 
     def pieces(self, data: bytes) -> list[bytes]:
         if self.rng is None or len(data) < 2:

@@ -1,4 +1,10 @@
-"""pytest plugin: fixtures for code that uses Gantry. Installed with the package; nothing is loaded until a fixture is used."""
+"""pytest plugin: fixtures for code that uses Gantry. Installed with the package; nothing is loaded until a fixture is used.
+
+gantry_cluster  a running LocalCluster: real loopback sockets, store in memory (needs pytest-asyncio)
+gantry_clock    a VirtualClock
+gantry_disk     a MemoryDisk on that clock
+gantry_net      a MemoryNet on that clock
+"""
 
 from __future__ import annotations
 
@@ -14,6 +20,34 @@ except ImportError:  # the async fixture needs it; a project without it must sti
 
 if TYPE_CHECKING:
     from gantry.testing.cluster import LocalCluster
+    from gantry.testing.memory_disk import MemoryDisk
+    from gantry.testing.memory_net import MemoryNet
+    from gantry.testing.virtual_clock import VirtualClock
+
+
+@pytest.fixture
+def gantry_clock() -> VirtualClock:
+    """A clock that stands still until the test moves it."""
+    from gantry.testing.virtual_clock import VirtualClock
+
+    return VirtualClock()
+
+
+@pytest.fixture
+def gantry_disk(gantry_clock: VirtualClock) -> MemoryDisk:
+    """A disk in memory that can fail, fill up and lose its power."""
+    from gantry.testing.memory_disk import MemoryDisk
+
+    return MemoryDisk(clock=gantry_clock)
+
+
+@pytest.fixture
+def gantry_net(gantry_clock: VirtualClock) -> MemoryNet:
+    """A network in memory."""
+    from gantry.testing.memory_net import MemoryNet
+
+    return MemoryNet(gantry_clock)
+
 
 if pytest_asyncio is not None:
 

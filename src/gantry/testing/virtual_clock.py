@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _SETTLE_TURNS_MAX = 10_000
 
@@ -98,6 +100,28 @@ class VirtualClock:
         self._monotonic_ns = max(self._monotonic_ns, end_ns)
         await settle()
 
+    async def run_until(self, awaitable: Awaitable[T], *, limit_ms: float = 3_600_000) -> T:
+        """Let as much time pass as it takes for something to be done, and return its result.
+
+        Raises: TimeoutError when it is not done within `limit_ms` of virtual time; AssertionError when it waits for
+        something that no timer will bring about; otherwise whatever the awaitable raises.
+        """
+        task = asyncio.ensure_future(awaitable)
+        end_ns = self._monotonic_ns + int(limit_ms * 1_000_000)
+        try:
+            while True:
+                await settle(until=task)
+                if task.done():
+                    return task.result()
+                if not self._fire_next(end_ns):
+                    if self._timers:
+                        raise TimeoutError(f"not done within {limit_ms:g} ms of virtual time")
+                    raise AssertionError("it waits for something that no timer will bring about")
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
     def _fire_next(self, end_ns: int) -> bool:
         self._drop_cancelled()
         if not self._timers or self._timers[0][0] > end_ns:
@@ -112,8 +136,9 @@ class VirtualClock:
             heapq.heappop(self._timers)
 
 
-async def settle() -> None:
-    """Return when nothing on the loop is ready to run any more: everybody waits for time, or for input.
+async def settle(until: asyncio.Future[Any] | None = None) -> None:
+    """Return when nothing on the loop is ready to run any more: everybody waits for time, or for input; or when `until`
+    is done.
 
     Raises: AssertionError when the loop never comes to rest (something spins).
     """
@@ -123,10 +148,12 @@ async def settle() -> None:
         # A loop that does not show its queue (uvloop): turns enough for any chain of callbacks a test has.
         for _ in range(200):
             await asyncio.sleep(0)
+            if until is not None and until.done():
+                break
         return
     for _ in range(_SETTLE_TURNS_MAX):
         await asyncio.sleep(0)
-        if not ready:
+        if not ready or (until is not None and until.done()):
             return
     raise AssertionError("the loop does not come to rest: something is scheduled again in every turn")
 
