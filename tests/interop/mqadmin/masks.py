@@ -56,6 +56,7 @@ MASKS = (
         "measured, not kept",
         pattern=r"-?\d+(?:\.\d+)?(?: *[KMGT]?i?B\b)?",
     ),
+    Mask("brokerStatus", r"out/.*timer(Read|Offset)Behind$", "one second behind or none, by chance of the moment"),
     Mask("brokerStatus", r"out/.*msgGetTotalTodayNow$", "counts the pulls that clients repeat"),
     Mask("topicStatus", r"out/after/Topic Put TPS$", "a rate"),
     Mask("consumerProgress", r"out/after/Consume TPS$|rows/\d+/#TPS$", "a rate"),
