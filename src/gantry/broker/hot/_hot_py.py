@@ -7,9 +7,9 @@ property text; a name inside a value is found, too, and merely sends the frame t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from gantry.errors import HeaderFieldError, MessageIllegal, RemoteProtocolError
+from gantry.errors import MessageIllegal, RemoteProtocolError
 from gantry.model import StoreMessage, message_const, perm_name, sys_flag, topic_config, topic_validator
 from gantry.protocol.message.batch import decode_batch, join_properties
 from gantry.protocol.message.properties import find_property
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..context import BrokerContext
 
 BATCH_COUNT_MAX = 4096
+
+_INT64_END = 1 << 63
 
 _SEND = int(RequestCode.SEND_MESSAGE)
 _SEND_V2 = int(RequestCode.SEND_MESSAGE_V2)
@@ -52,6 +54,50 @@ _RARE_NAMES = tuple(
         message_const.TRACE_SWITCH + "\x01",
         "TIMER_D",
     )
+)
+
+
+class _Names(NamedTuple):
+    """Wire names of a send's fields; `required` are those whose absence the processors answer."""
+
+    topic: str
+    queue_id: str
+    sys_flag: str
+    born_timestamp: str
+    flag: str
+    properties: str
+    reconsume_times: str
+    batch: str
+    queue_nums: str
+    max_reconsume_times: str
+    required: frozenset[str]
+
+
+_LONG_NAMES = _Names(
+    "topic",
+    "queueId",
+    "sysFlag",
+    "bornTimestamp",
+    "flag",
+    "properties",
+    "reconsumeTimes",
+    "batch",
+    "defaultTopicQueueNums",
+    "maxReconsumeTimes",
+    frozenset(spec.wire_name for spec in SendMessageRequestHeader.FIELDS if spec.required),
+)
+_SHORT_NAMES = _Names(
+    "b",
+    "e",
+    "f",
+    "g",
+    "h",
+    "i",
+    "j",
+    "m",
+    "d",
+    "l",
+    frozenset(spec.wire_name for spec in SendMessageRequestHeaderV2.FIELDS if spec.required),
 )
 
 
@@ -99,7 +145,6 @@ class HotEngine:
         self._broker = broker
         self._suffix_of: tuple[str, bool, str] | None = None
         self._suffix = b""
-        self._ext_fields = ""
 
     def ingest(self, decoder: FrameDecoder, born_host: Host, data: bytes) -> HotPlan:
         """Cuts frames and lays out the common sends.
@@ -159,30 +204,38 @@ class HotEngine:
         """Lays out one send; False leaves the frame to others, and the plan as it was."""
         try:
             request = decode_frame(frame)
-            code = request.code
-            if code not in _SEND_CODES or request.is_response:
-                return False
-            if code == _SEND:
-                header = SendMessageRequestHeader.decode(request.ext_fields)
-            else:
-                header = SendMessageRequestHeaderV2.decode(request.ext_fields).to_v1()
-        except (HeaderFieldError, RemoteProtocolError):
-            return False  # the processors, too, will find out, and know what to say
+        except RemoteProtocolError:
+            return False  # the processors, too, will find out, and end the connection
+        code, fields = request.code, request.ext_fields
+        if code not in _SEND_CODES or fields is None or request.is_response:
+            return False
+        names = _LONG_NAMES if code == _SEND else _SHORT_NAMES
+        try:
+            name, properties_text = fields[names.topic], fields[names.properties]
+            queue_id = _number(fields[names.queue_id])
+            flags = _number(fields[names.sys_flag])
+            flag = _number(fields[names.flag])
+            reconsume_times = _number(fields.get(names.reconsume_times, "0"))
+            born_timestamp = int(fields[names.born_timestamp])
+            _number(fields[names.queue_nums])
+            _number(fields.get(names.max_reconsume_times, "0"))
+        except (KeyError, ValueError):
+            return False  # missing, malformed or unusual: the processors know what to say
         broker = self._broker
-        name, queue_id, flags = header.topic, header.queue_id, header.sys_flag
         topic = broker.topics.table.get(name)
         if (
             topic is None
             or name[0] == "%"
-            or queue_id < 0
             or (queue_id >= topic.write_queue_nums and queue_id >= topic.read_queue_nums)
             or topic.topic_filter_type != topic_config.SINGLE_TAG
             or flags & _RARE_FLAGS
-            or not header.properties
+            or not 0 <= born_timestamp < _INT64_END
+            or not properties_text
             or topic_validator.is_not_allowed_send_topic(name)
+            or not fields.keys() >= names.required
         ):
             return False
-        properties = header.properties.encode("utf-8", "surrogatepass")
+        properties = properties_text.encode("utf-8", "surrogatepass")
         if _UNIQ_NAME not in properties:
             return False
         for rare in _RARE_NAMES:
@@ -194,27 +247,27 @@ class HotEngine:
             waits = wait is None or wait.lower() == b"true"
         if properties[-1] != 2:
             properties += b"\x02"
-        properties += self._suffix
         unique_key = find_property(properties, _UNIQ)
         if unique_key is None:
             return False
+        properties += self._suffix
         messages = [
             StoreMessage(
                 name,
                 queue_id,
                 frame.body,
                 properties,
-                header.flag,
+                flag,
                 flags,
-                header.born_timestamp,
+                born_timestamp,
                 born_host,
                 broker.store_host,
-                header.reconsume_times or 0,
+                reconsume_times,
                 0,
                 waits,
             )
         ]
-        if code == _SEND_BATCH or header.batch:
+        if code == _SEND_BATCH or fields.get(names.batch, "").lower() == "true":
             members = self._members(frame.body, messages[0])
             if members is None:
                 return False
@@ -263,17 +316,13 @@ class HotEngine:
             ).encode()
             size = len(header)
             return b"%b%b%b" % ((size + PREFIX_BYTES - 4).to_bytes(4, "big"), size.to_bytes(4, "big"), header)
-        return self._encoded(
-            reply,
-            code,
-            None,
-            {
-                "msgId": msg_id,
-                "queueId": str(reply.queue_id),
-                "queueOffset": str(records[0].queue_offset),
-                "transactionId": reply.unique_key,
-            },
-        )
+        fields = {
+            "msgId": msg_id,
+            "queueId": str(reply.queue_id),
+            "queueOffset": str(records[0].queue_offset),
+            "transactionId": reply.unique_key,
+        }
+        return self._encoded(reply, code, None, fields)
 
     def _refused(self, reply: _Reply, code: int, remark: str) -> bytes:
         return self._encoded(reply, code, remark, {})
@@ -292,6 +341,13 @@ class HotEngine:
                 serialize_type=reply.serialize_type,
             )
         )
+
+
+def _number(text: str) -> int:
+    """A number of at most nine plain digits, which fits 32 bits however it is used. Raises: ValueError otherwise."""
+    if len(text) > 9 or not (text.isdecimal() and text.isascii()):
+        raise ValueError(text)
+    return int(text)
 
 
 def _plain(text: str) -> bool:
