@@ -129,8 +129,14 @@ class CheckpointWriter:
         return QueueOffsets(self._queues.next_offsets(), expired, dict(self.deleted_topics))
 
     async def save_queue_offsets(self) -> None:
-        """The next offset of every queue, durably. Raises: DiskError."""
+        """The next offset of every queue, durably; the log is synced first, for an offset must not outlive its record.
+
+        Raises: DiskError.
+        """
         data = encode_state(self.queue_offsets())
+        if not await self._flush.flush():
+            assert self._flush.failed is not None
+            raise self._flush.failed
         await self._disk.run(self._replace, self._paths.queue_offsets, data)
 
     # --- timing
@@ -258,6 +264,7 @@ class CheckpointWriter:
             last_record_crc=self._record_crc(synced),
             last_store_timestamp=synced.store_timestamp,
             dispatched_offset=dispatched.end if dispatched is not None else saved.dispatched_offset,
+            hash_slot_num=self._config.max_hash_slot_num,
             index=mark if mark is not None else saved.index,
         )
         self._replace(self._paths.synced_offset, encode_state(state))

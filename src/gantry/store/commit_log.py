@@ -113,7 +113,14 @@ class CommitLog:
     def allocate_staged(self, start: int, number: int) -> tuple[str, DiskFile]:
         """Makes a file of full length in the staging directory. Blocking. Raises: DiskFull, DiskFault."""
         path = f"{self._paths.staging}/{offset_file_name(start)}.{number}"
-        return path, self._disk.open(path, create=True, size=self.file_size)
+        file = self._disk.open(path, create=True, size=self.file_size)
+        try:
+            # The length must be on the disk before the name is: a file of another length would not open.
+            file.sync()
+        except DiskError:
+            file.close()
+            raise
+        return path, file
 
     def next_staging_number(self) -> int:
         self._staging_number += 1

@@ -41,6 +41,7 @@ class StoreConfig:
     mapped_file_size_consume_queue: int = 300_000 * UNIT_SIZE
     max_message_size: int = 4 << 20
     message_index_enable: bool = True
+    index_tags_enable: bool = True
     max_hash_slot_num: int = 5_000_000
     max_index_num: int = 20_000_000
     max_msgs_num_batch: int = 64

@@ -9,6 +9,7 @@ from gantry.protocol.message.tags import tags_code
 
 from .delay_levels import DelayLevels
 
+TAG_KEY_PREFIX = b"T#"
 _TAGS = message_const.TAGS.encode()
 _KEYS = message_const.KEYS.encode()
 _UNIQ_KEY = message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX.encode()
@@ -39,10 +40,11 @@ def queue_tags_code(topic: str, properties: bytes, store_timestamp: int, delay_l
     return tags_code(tags.decode("utf-8", "replace")) if tags is not None else 0
 
 
-def index_keys(properties: bytes, transaction_type: int) -> list[bytes]:
-    """Keys under which the record is indexed, in order: the unique id, then each word of KEYS.
+def index_keys(properties: bytes, transaction_type: int, with_tag: bool) -> list[bytes]:
+    """Keys under which the record is indexed, in order: the unique id, each word of KEYS, then `T#` and the tag.
 
-    Rolled back records are not indexed. Source: IndexService.buildIndex (5.3).
+    Rolled back records are not indexed. 5.3 has no entry for the tag: `with_tag` says which of the two is wanted.
+    Source: IndexService.buildIndex (5.3); index files of 5.5.0.
     """
     if transaction_type == sys_flag.TRANSACTION_ROLLBACK:
         return []
@@ -51,4 +53,8 @@ def index_keys(properties: bytes, transaction_type: int) -> list[bytes]:
     words = find_property(properties, _KEYS)
     if words is not None:
         keys += [word for word in words.split(b" ") if word]
+    if with_tag:
+        tag = find_property(properties, _TAGS)
+        if tag is not None:
+            keys.append(TAG_KEY_PREFIX + tag)
     return keys

@@ -98,7 +98,7 @@ class IndexFile:
             previous = slots.get(slot)
             if previous is None:
                 (previous,) = SLOT.unpack(file.pread(SLOT_SIZE, slot_position(slot)))
-                if previous < 0 or previous > number:
+                if previous < 0 or previous >= number:
                     previous = 0
             seconds = seconds_since(header.begin_timestamp, item.store_timestamp)
             entries.append(encode_entry(hashed, item.physical_offset, seconds, previous))

@@ -12,6 +12,7 @@ from gantry.protocol.message.record import MAGIC_V1, MAGIC_V2, RECORD_SIZE_MIN, 
 
 from .commit_log import CommitLog, LogFile
 
+SECTOR_BYTES = 512
 _CHUNK = 4 << 20
 _MAGICS = tuple((magic & 0xFFFFFFFF).to_bytes(4, "big") for magic in (MAGIC_V1, MAGIC_V2))
 _REASONS = {END_OF_BUFFER: "the file ends", END_BLANK: "blank record", END_ZERO: "zero bytes"}
@@ -37,14 +38,24 @@ class LogScan:
     """One walk over the log from `start`, a place where a record begins. Blocking.
 
     Iterating gives blocks of good records; `end` says afterwards where and why it stopped. A record is good when its lengths
-    add up, its magic and body CRC are right and it says the physical offset at which it lies.
+    add up, its magic and body CRC are right and it says the physical offset at which it lies. At or above `torn_above` it must
+    not be torn either: the CRC does not cover topic and properties (see `is_torn`).
     """
 
-    def __init__(self, log: CommitLog, start: int, *, check_crc: bool, upto: int | None = None) -> None:
+    def __init__(
+        self,
+        log: CommitLog,
+        start: int,
+        *,
+        check_crc: bool,
+        upto: int | None = None,
+        torn_above: int | None = None,
+    ) -> None:
         self._log = log
         self._start = start
         self._upto = log.files_end if upto is None else upto
         self._check_crc = check_crc
+        self._torn_above = torn_above
         self.end = ScanEnd(start, True, "there is no file")
 
     def __iter__(self) -> Iterator[ScanBlock]:
@@ -60,6 +71,18 @@ class LogScan:
             # A roll writes the blank record first: the log may end right behind it.
             self.end = ScanEnd(position, True, "the next file has not begun")
 
+    def _first_wrong(self, data: bytes, starts: list[int], base: int) -> int | None:
+        """Index of the first record that says another physical offset than its own (left over from before a cut) or is torn."""
+        for index, start in enumerate(starts):
+            if int.from_bytes(data[start + 28 : start + 36], "big") != base + start:
+                return index
+            if self._torn_above is not None and base + start >= self._torn_above:
+                view = RecordView(data, start)
+                last = index == len(starts) - 1 and not any(data[view.end : view.end + 8])
+                if is_torn(view, base + start, last=last):
+                    return index
+        return None
+
     def _walk_file(self, item: LogFile, position: int) -> Generator[ScanBlock, None, bool]:
         """Walks one file from a physical offset on; the generator's value says whether a blank record ended it."""
         file_end = min(item.start + self._log.file_size, self._upto)
@@ -67,9 +90,9 @@ class LogScan:
         while position < file_end:
             data = item.file.handle().pread(min(length, file_end - position), position - item.start)
             starts, stop, reason = scan_records(data, 0, len(data), self._check_crc)
-            misplaced = _first_misplaced(data, starts, position)
-            if misplaced is not None:
-                starts, stop = starts[:misplaced], starts[misplaced]
+            wrong = self._first_wrong(data, starts, position)
+            if wrong is not None:
+                starts, stop = starts[:wrong], starts[wrong]
                 reason = -1
             if starts:
                 yield ScanBlock(position, data, starts)
@@ -90,12 +113,22 @@ class LogScan:
         return False
 
 
-def _first_misplaced(data: bytes, starts: list[int], base: int) -> int | None:
-    """Index of the first record that says another physical offset than its own: left over from before a cut."""
-    for index, start in enumerate(starts):
-        if int.from_bytes(data[start + 28 : start + 36], "big") != base + start:
-            return index
-    return None
+def is_torn(view: RecordView, physical_offset: int, *, last: bool) -> bool:
+    """A power cut lost a part of the record that its CRC does not cover.
+
+    Files are zero before they are written, and what is lost are whole sectors: topic or properties then are zero from one
+    sector border to the next. The `last` record of the log may also be cut anywhere; its properties never end in a zero byte.
+    """
+    data = view.buffer
+    begin = view.topic_start
+    end = view.end if view.properties_length else view.end - 2
+    shift = physical_offset - view.start
+    while begin < end:
+        border = min(end, begin + SECTOR_BYTES - (begin + shift) % SECTOR_BYTES)
+        if not any(data[begin:border]):
+            return True
+        begin = border
+    return last and view.properties_length > 0 and data[view.end - 1] == 0
 
 
 def next_record(log: CommitLog, start: int, end: int) -> int | None:

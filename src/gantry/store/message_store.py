@@ -14,6 +14,7 @@ from gantry.model import StoreMessage
 from gantry.protocol.disk.consume_queue_unit import UNIT_SIZE, decode_unit
 from gantry.runtime.clock import Clock, TimerHandle
 from gantry.runtime.disk import Disk, DiskFile, DiskLock
+from gantry.runtime.replace import make_dirs_synced
 from gantry.runtime.rng import Rng
 
 from .append_plan import AppendPlan, TopicRow
@@ -194,7 +195,7 @@ class MessageStore:
         self._started = self._loaded = False
 
     def _take_lock(self) -> DiskLock:
-        self._disk.make_dirs(self.paths.root)
+        make_dirs_synced(self._disk, self.paths.root)
         return self._disk.lock(self.paths.lock)
 
     def _write_abort_file(self) -> None:
@@ -269,6 +270,7 @@ class MessageStore:
         log_.last_store_timestamp = last.store_timestamp
         self._checkpoint.last_point = LogPoint(log_.wrote_offset, last.physical_offset, last.size, last.store_timestamp)
         index_add = self._index.add if self.config.message_index_enable else None
+        index_tags = self.config.index_tags_enable
         delay_levels = self.delay_levels
         touched = self._checkpoint.touched
         for record in records:
@@ -280,7 +282,7 @@ class MessageStore:
                     touched.append(queue)
                 queue.append(record.physical_offset, record.size, code)
             if index_add is not None:
-                keys = index_keys(properties, record.transaction_type)
+                keys = index_keys(properties, record.transaction_type, index_tags)
                 if keys:
                     index_add(record.topic, keys, record.physical_offset, record.store_timestamp)
         self.stats.count_put(len(records), log_.wrote_offset - plan.start)
@@ -486,7 +488,16 @@ class MessageStore:
         Raises:  RecordCorrupt (now or from the awaitable) when a record on the disk is not what was written: it is neither
                  delivered nor skipped.
         """
-        return self._now(self._reader.get_steps(topic, queue_id, offset, max_count, max_bytes, filter))
+        result = self._now(self._reader.get_steps(topic, queue_id, offset, max_count, max_bytes, filter))
+        if isinstance(result, GetResult):
+            self.stats.count_get(len(result.views))
+            return result
+        return self._count_later(result)
+
+    async def _count_later(self, reading: Awaitable[GetResult]) -> GetResult:
+        result = await reading
+        self.stats.count_get(len(result.views))
+        return result
 
     def min_offset(self, topic: str, queue_id: int) -> int:
         """First offset whose message is still there; 0 for an unknown queue."""

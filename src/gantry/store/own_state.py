@@ -29,7 +29,8 @@ class IndexMark(msgspec.Struct, rename="camel"):
 
 
 class SyncedState(msgspec.Struct, rename="camel"):
-    """Units: offsets in bytes of the log, times in ms. `last_record_crc` is CRC32 of the whole record ending at S."""
+    """Units: offsets in bytes of the log, times in ms. `last_record_crc` is CRC32 of the whole record ending at S.
+    `hash_slot_num` is not needed here but in no index file: readers without the broker's settings take it from here."""
 
     synced_offset: int = 0
     last_record_offset: int = _NO_RECORD
@@ -37,6 +38,7 @@ class SyncedState(msgspec.Struct, rename="camel"):
     last_record_crc: int = 0
     last_store_timestamp: int = 0
     dispatched_offset: int = 0
+    hash_slot_num: int = 0
     index: IndexMark = msgspec.field(default_factory=IndexMark)
 
     @property

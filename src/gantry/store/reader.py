@@ -214,7 +214,7 @@ class Reader:
 
 
 def _carries(view: RecordView, topic: str, key: bytes) -> bool:
-    return view.topic == topic and key in index_keys(view.properties, 0)
+    return view.topic == topic and key in index_keys(view.properties, 0, True)
 
 
 def properties_of(data: bytes | memoryview) -> dict[str, str]:

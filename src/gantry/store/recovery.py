@@ -220,6 +220,9 @@ class Recovery:
             queue.min_offset = queue.max_offset
         self._restore_offsets()
         self.point = LogPoint(start, -1, 0, self.saved.last_store_timestamp)
+        if state is None or self._touched:
+            # From now on a crash finds our own files: without them it would be taken for a store of the original.
+            self._save(start)
 
     # --- a log with files
 
@@ -283,7 +286,7 @@ class Recovery:
         """Walks the log; returns where it ends. Bad bytes below `synced` stop the start, or are fenced by configuration."""
         end = start
         while True:
-            scan = LogScan(self._log, start, check_crc=self._config.check_crc_on_recover)
+            scan = LogScan(self._log, start, check_crc=self._config.check_crc_on_recover, torn_above=self._torn_above(synced))
             for block in scan:
                 self._note_last(block)
             end = scan.end.offset
@@ -300,6 +303,10 @@ class Recovery:
                 # The damage reaches the end: writing goes on behind it, offsets below S are never given out again.
                 return -(-stop // self._log.file_size) * self._log.file_size
             start = following
+
+    def _torn_above(self, synced: int) -> int | None:
+        """From where on a record may have been torn by a power cut; None after a clean stop."""
+        return None if self.report.clean_stop else synced
 
     def _note_last(self, block: ScanBlock) -> None:
         view = RecordView(block.data, block.starts[-1])
@@ -451,7 +458,7 @@ class Recovery:
         elif state is None and not self.report.clean_stop:
             limit = self.checkpoint.index_msg_timestamp
             for position, item in enumerate(index.files):
-                if item.header.end_timestamp > limit:
+                if item.header.end_timestamp > limit or item.header.index_count <= 1:
                     index.remove_from(position)
                     break
         for position, item in enumerate(index.files):
@@ -471,6 +478,9 @@ class Recovery:
     def _dispatch(self, start: int, end: int) -> bool:
         """Gives every record of [start, end) its queue and index entries where they lack them."""
         covered, skip_keys = self._index_coverage()
+        if self.report.clean_stop:
+            # Who stopped cleanly had indexed its last record whole, by its own rule of what a key is.
+            skip_keys = _EVERYTHING
         indexing = self._config.message_index_enable
         for first, last in self._good_ranges(start, end):
             for block in LogScan(self._log, first, check_crc=False, upto=last):
@@ -509,7 +519,7 @@ class Recovery:
                 self._touched[queue] = None
                 added = True
         if indexing and physical_offset >= covered:
-            keys = index_keys(properties, kind)
+            keys = index_keys(properties, kind, self._config.index_tags_enable)
             if physical_offset == covered:
                 keys = keys[skip_keys:]
             if keys:
@@ -521,7 +531,7 @@ class Recovery:
         """Physical offset of the newest indexed record, and how many of its keys are in the index already."""
         files = self._index.files
         if not files:
-            return 0, 0
+            return -1, 0
         covered = self._index.covered_offset
         count = 0
         for item in reversed(files):
@@ -577,6 +587,7 @@ class Recovery:
             last_record_crc=crc,
             last_store_timestamp=point.store_timestamp,
             dispatched_offset=end if point.record_offset >= 0 else 0,
+            hash_slot_num=self._config.max_hash_slot_num,
             index=self._index.mark(),
         )
         expired = {topic: dict(ids) for topic, ids in self._queues.expired.items() if ids}

@@ -182,6 +182,15 @@ class RecordView:
         return self.start + self.size
 
     @property
+    def topic_start(self) -> int:
+        """Byte position of the topic's length, right after the body."""
+        return self._topic_at
+
+    @property
+    def properties_length(self) -> int:
+        return self.end - self._topic_at - self._topic_length_size - self.topic_length - 2
+
+    @property
     def body(self) -> bytes | memoryview:
         return self.buffer[self._at + 4 : self._topic_at]
 
