@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -24,9 +25,12 @@ def config_class(server: str) -> type[Config]:
 
 
 def default_text(key: ConfigKey) -> str:
-    """The default as it would stand in a file; a default made at start is named by what makes it."""
+    """The default as it would stand in a file; one that only the machine knows is named by what tells it."""
     if callable(key.default):
-        return str(key.default.__name__).strip("_").replace("_", " ")
+        maker = str(key.default.__name__)
+        if maker.isidentifier():
+            return maker.replace("_", " ")
+        return key.format(key.default()).replace(str(Path.home()), "~") or "(empty)"
     return key.format(key.default) or "(empty)"
 
 
@@ -47,9 +51,9 @@ def page() -> str:
     return (
         "# Configuration\n\n"
         "Settings are Java properties (`-c file`), under the official names. Made from the declarations in the code by\n"
-        "`gantry config --page`; `gantry config broker` shows the same in a terminal. Keys that a file has and this version does\n"
-        "not know are kept, named in the log, and without effect. *At run time* marks what `mqadmin updateBrokerConfig` and\n"
-        "`updateNamesrvConfig` may change; everything else is refused with code 16.\n\n"
+        "`gantry config --page`; `gantry config broker` shows the same in a terminal. Keys that a file has and this version\n"
+        "does not know are kept, named in the log, and without effect. *At run time* marks what `mqadmin updateBrokerConfig`\n"
+        "and `updateNamesrvConfig` may change; everything else is refused with code 16.\n\n"
         f"## Name server\n\n{markdown('namesrv')}\n\n## Broker\n\n{markdown('broker')}\n"
     )
 
