@@ -34,6 +34,8 @@ class Mask:
 
 MASKS = (
     Mask("clusterList", r"rows/\d+/#(InTPS|OutTPS)\(LOAD\)", "rates and waits of this moment"),
+    Mask("clusterList", r"rows/\d+/#Timer\(Progress\)$", "how far the timer is behind at this moment"),
+    Mask("brokerStatus", r"out/.*timer(ReadBehind|OffsetBehind|CongestNum)$", "the same"),
     Mask("clusterList", r"rows/\d+/#(Hour|SPACE|PCWait\(ms\))$", "age and disk of this machine"),
     Mask(
         "brokerStatus",
@@ -82,6 +84,13 @@ MASKS = (
     Mask("queryMsgById", r"out/\d+$", "a measured time", pattern=r"spentTimeMills=\d+", mark="spentTimeMills=<n>"),
     Mask("consumerStatus", r"Consumer RT&TPS/\d+$", "rates", pattern=r"(?<= )-?\d+(?:\.\d+)?"),
     Mask("consumerStatus", r"Consumer MQ Detail/\d+$", "moves while the client works", pattern=r"last\w+='?[^,'}]*"),
+    Mask(
+        "consumerStatus",
+        r"Consumer (Offset|MQ Detail)/\d+$",
+        "a broadcasting client keeps its offsets in a file and reads them back when it comes to it",
+        pattern=r"(?<=commitOffset=)-?\d+|-?\d+$",
+        step="consumerStatus of a broadcast",
+    ),
     Mask("consumerStatus", r"PROP_(CONSUMER_START_TIMESTAMP|THREADPOOL_CORE_SIZE)$", "of the client process"),
 )
 

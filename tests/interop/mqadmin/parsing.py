@@ -198,6 +198,12 @@ def messages(outcome: Outcome) -> Value:
     return [_message_line(line) for line in outcome.out.splitlines() if line.strip() and not _RULE.match(line)]
 
 
+def exported(outcome: Outcome) -> Value:
+    """What was said, and the JSON files that were written."""
+    files = {Path(path).name: json_text(Outcome(0, text, "", 0.0)) for path, text in outcome.files.items()}
+    return {"lines": lines(outcome), "files": files}
+
+
 def one_message(outcome: Outcome) -> Value:
     """Messages shown field by field, the body read from the file that the command names, then who consumed them."""
     found: list[dict[str, Value]] = []

@@ -21,6 +21,7 @@ CLIENTS_TOPIC = "AdminLive"
 CLIENTS_GROUP = "admin_live"
 CLIENTS_MESSAGES = 8
 PRODUCER_GROUP = "admin_producers"
+BROADCAST_GROUP = "admin_broadcast"
 
 CLUSTER_LIST = table("%-22s  %-22s  %-4s  %-22s %-16s  %16s  %30s  %-22s  %11s  %-12s  %-8s  %10s")
 CLUSTER_LIST_MORE = table("%-16s  %-32s %14s %14s %14s %14s")
@@ -162,6 +163,12 @@ TOPICS = Section(
         Step("topicRoute unknown", "topicRoute -t AdminUnknown", parsing.json_text),
         Step("topicStatus unknown", "topicStatus -t AdminUnknown", TOPIC_STATUS),
         Step("topicClusterList unknown", "topicClusterList -t AdminUnknown", parsing.name_list),
+        Step("updateTopic of no permission", "updateTopic -c {cluster} -t AdminPerm -r 1 -w 1 -p 0", CREATE),
+        Step("updateTopic of an inherited permission", "updateTopic -c {cluster} -t AdminPerm -r 1 -w 1 -p 1", CREATE),
+        Step("updateTopic of three permissions", "updateTopic -c {cluster} -t AdminPerm -r 1 -w 1 -p 7", CREATE),
+        Step("topicRoute of the last permission", "topicRoute -t AdminPerm", parsing.json_text),
+        Step("updateTopic of a retry topic", "updateTopic -c {cluster} -t %RETRY%admin_by_hand -r 1 -w 1", CREATE),
+        Step("topicStatus of a retry topic", "topicStatus -t %RETRY%admin_by_hand", TOPIC_STATUS),
         Step("updateTopicPerm -c", "updateTopicPerm -c {cluster} -t AdminTopicB -p 4"),
         Step("updateTopicPerm the same", "updateTopicPerm -b {broker} -t AdminTopicB -p 4"),
         Step("topicRoute of a read-only topic", "topicRoute -t AdminTopicB", parsing.json_text),
@@ -243,6 +250,8 @@ MESSAGES = Section(
         Step("queryMsgByKey second key", "queryMsgByKey -t AdminTopic -k key-2", BY_KEY),
         Step("queryMsgByKey -m", "queryMsgByKey -t AdminTopic -k key-1 -m 1", BY_KEY),
         Step("queryMsgByKey before all", "queryMsgByKey -t AdminTopic -k key-1 -b 0 -e 1000", BY_KEY),
+        Step("queryMsgByKey -p", "queryMsgByKey -t AdminTopic -k key-2 -p K", BY_KEY),
+        Step("queryMsgByKey of a wrong kind", "queryMsgByKey -t AdminTopic -k key-2 -p X", BY_KEY),
         Step("queryMsgByKey unknown key", "queryMsgByKey -t AdminTopic -k no-key", BY_KEY),
         Step("queryMsgByKey unknown topic", "queryMsgByKey -t AdminUnknown -k key-1", BY_KEY),
         Step("queryMsgByUniqueKey", "queryMsgByUniqueKey -t AdminTopic -i {first}", parsing.one_message),
@@ -335,6 +344,12 @@ GROUPS = Section(
         Step("updateTopicList", "updateTopicList -b {broker} -f {topic_list_file}"),
         Step("topicRoute of a listed topic", "topicRoute -t AdminListed", parsing.json_text),
         Step("getConsumerConfig of a listed group", "getConsumerConfig -g admin_listed", parsing.sections),
+        Step("consumerProgress of a group by hand", "consumerProgress -g admin_by_hand", PROGRESS),
+        Step("exportMetadata", "exportMetadata -c {cluster} -f ./export-all", parsing.exported),
+        Step("exportMetadata -t", "exportMetadata -c {cluster} -t true -f ./export-topics", parsing.exported),
+        Step("exportMetadata -g", "exportMetadata -c {cluster} -g true -f ./export-groups", parsing.exported),
+        Step("exportMetadata -b", "exportMetadata -b {broker} -t true -f ./export-broker", parsing.exported),
+        Step("exportMetadata in no cluster", "exportMetadata -c NoCluster -f ./export-nothing", parsing.exported),
         Step("setConsumeMode", "setConsumeMode -b {broker} -t AdminTopic -g admin_group -m PULL -q 4"),
     ),
 )
@@ -357,6 +372,10 @@ CLIENTS = Section(
         Step("consumerConnection", f"consumerConnection -g {CLIENTS_GROUP}", parsing.connections),
         Step("consumerConnection -b", f"consumerConnection -g {CLIENTS_GROUP} -b {{broker}}", parsing.connections),
         Step("consumerConnection unknown", "consumerConnection -g unknown_group -b {broker}", parsing.connections),
+        Step("consumerConnection of a broadcast", f"consumerConnection -g {BROADCAST_GROUP}", parsing.connections),
+        Step("consumerProgress of a broadcast", f"consumerProgress -g {BROADCAST_GROUP}", PROGRESS),
+        Step("consumerStatus of a broadcast", f"consumerStatus -g {BROADCAST_GROUP}", parsing.consumer_status),
+        Step("resetOffsetByTime of a broadcast", f"resetOffsetByTime -g {BROADCAST_GROUP} -t {CLIENTS_TOPIC} -s now", RESET),
         Step("producerConnection", f"producerConnection -g {PRODUCER_GROUP} -t {CLIENTS_TOPIC}"),
         Step("producer", "producer -b {broker}", parsing.producers),
         Step("consumerStatus", f"consumerStatus -g {CLIENTS_GROUP}", parsing.consumer_status),

@@ -14,7 +14,7 @@ from typing import Any
 from ..cluster import CLUSTER_NAME, Cluster
 from .masks import masked
 from .parsing import Value, exceptions
-from .script import CLIENTS_GROUP, CLIENTS_MESSAGES, CLIENTS_TOPIC, PRODUCER_GROUP, Section, Step
+from .script import BROADCAST_GROUP, CLIENTS_GROUP, CLIENTS_MESSAGES, CLIENTS_TOPIC, PRODUCER_GROUP, Section, Step
 from .sessions import AdminSession, ConnectedClients, Outcome
 
 SETTLE_S = 30.0
@@ -69,6 +69,8 @@ class Names:
             return {self._text(key, ids): self._applied(inner, ids) for key, inner in value.items()}
         if isinstance(value, list):
             return [self._applied(inner, ids) for inner in value]
+        if isinstance(value, int) and _EPOCH_MS.fullmatch(str(value)):
+            return "<ms>"
         return self._text(value, ids) if isinstance(value, str) else value
 
     def _text(self, text: str, ids: dict[str, str]) -> str:
@@ -140,6 +142,7 @@ class Run:
                     CLIENTS_GROUP,
                     "TagA || TagB",
                     str(CLIENTS_MESSAGES),
+                    BROADCAST_GROUP,
                 ],
             )
             self._clients.wait_ready()

@@ -4,17 +4,19 @@ import java.util.concurrent.TimeUnit;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel;
 
 /**
- * A producer and a push consumer that stay connected while mqadmin asks the broker about them.
+ * A producer and two push consumers that stay connected while mqadmin asks the broker about them.
  *
- * Arguments: name server, topic, broker name, producer group, consumer group, tag expression, messages.
- * The producer sends that many messages to queue 0, the consumer takes them; then "ready" is printed and both
- * stay until standard input closes. Client ids are fixed, so that both clusters show the same ones.
+ * Arguments: name server, topic, broker name, producer group, consumer group, tag expression, messages, group of a
+ * broadcasting consumer. The producer sends that many messages to queue 0, the consumers take them; then "ready" is
+ * printed and all stay until standard input closes. Client ids are fixed, so that both clusters show the same ones.
  */
 public final class ConnectedClients {
     private ConnectedClients() {
@@ -36,20 +38,15 @@ public final class ConnectedClients {
 
         CountDownLatch consumed = new CountDownLatch(count);
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(args[4]);
-        consumer.setNamesrvAddr(nameServer);
-        consumer.setClientIP("127.0.0.1");
         consumer.setInstanceName("connected-consumer");
-        consumer.setHeartbeatBrokerInterval(500);
-        consumer.setPersistConsumerOffsetInterval(200);
-        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.subscribe(topic, args[5]);
-        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
-            for (int i = 0; i < messages.size(); i++) {
-                consumed.countDown();
-            }
-            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
-        });
-        consumer.start();
+        start(consumer, nameServer, consumed);
+
+        DefaultMQPushConsumer broadcast = new DefaultMQPushConsumer(args[7]);
+        broadcast.setInstanceName("connected-broadcast");
+        broadcast.setMessageModel(MessageModel.BROADCASTING);
+        broadcast.subscribe(topic, "*");
+        start(broadcast, nameServer, new CountDownLatch(count));
 
         MessageQueue queue = new MessageQueue(topic, brokerName, 0);
         for (int i = 0; i < count; i++) {
@@ -62,7 +59,24 @@ public final class ConnectedClients {
             // stay until the caller closes our input
         }
         consumer.shutdown();
+        broadcast.shutdown();
         producer.shutdown();
         Runtime.getRuntime().halt(0);
+    }
+
+    private static void start(DefaultMQPushConsumer consumer, String nameServer, CountDownLatch consumed)
+        throws MQClientException {
+        consumer.setNamesrvAddr(nameServer);
+        consumer.setClientIP("127.0.0.1");
+        consumer.setHeartbeatBrokerInterval(500);
+        consumer.setPersistConsumerOffsetInterval(200);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            for (int i = 0; i < messages.size(); i++) {
+                consumed.countDown();
+            }
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.start();
     }
 }
