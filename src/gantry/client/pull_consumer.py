@@ -11,6 +11,7 @@ from gantry.model import ConsumerData, MessageExt, MessageQueue, SubscriptionDat
 from gantry.model.heartbeat import CLUSTERING, CONSUME_ACTIVELY, CONSUME_FROM_LAST_OFFSET
 from gantry.model.topic_validator import validate_group
 from gantry.protocol.remoting.header.pull_message import PullMessageRequestHeader
+from gantry.runtime.clock import wait_for
 
 from .client_instance import ClientInstance
 from .doors import Doors
@@ -206,9 +207,18 @@ class PullConsumer:
             sub_version=subscription.sub_version,
             expression_type=subscription.expression_type,
         )
-        result: PullResult = await instance.brokers.pull(
+        pull = instance.brokers.pull(
             instance.address(queue.broker_name), header, broker_name=queue.broker_name, timeout_ms=hold_ms + 10_000
         )
+        result: PullResult
+        if hold_ms:
+            try:
+                result = await wait_for(self._doors.clock, pull, hold_ms)
+            except TimeoutError:
+                # Brokers look after held pulls every few seconds only. Nothing is lost: the position has not moved.
+                return []
+        else:
+            result = await pull
         if queue in self._positions and self._positions[queue] == offset:  # a seek during the pull wins
             self._positions[queue] = result.next_begin_offset
         return matching(result.messages, subscription) if result.status is PullStatus.FOUND else []

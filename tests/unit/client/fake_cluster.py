@@ -58,6 +58,7 @@ class FakeCluster:
         self.sent_back: list[ConsumerSendMsgBackRequestHeader] = []
         self.unregistered: list[str] = []
         self.stored_code: dict[str, int] = {}  # broker name -> answer to sends that are stored all the same
+        self.hold_extra_ms = 0  # how much longer than asked for a pull is held
         self._physical = 0
         self._arrival = asyncio.Event()
 
@@ -151,7 +152,9 @@ class FakeCluster:
     async def _pull(self, broker: str, command: RemotingCommand) -> RemotingCommand:
         header = PullMessageRequestHeader.decode(command.ext_fields)
         queue = MessageQueue(header.topic, broker, header.queue_id)
-        deadline = self.clock.monotonic_ms() + (header.suspend_timeout_millis if header.sys_flag & 2 else 0)
+        deadline = self.clock.monotonic_ms() + (
+            header.suspend_timeout_millis + self.hold_extra_ms if header.sys_flag & 2 else 0
+        )
         while header.queue_offset >= self.first_offset[queue] + len(self.records[queue]):
             left_ms = deadline - self.clock.monotonic_ms()
             if left_ms <= 0 or header.queue_offset > self.first_offset[queue] + len(self.records[queue]):
