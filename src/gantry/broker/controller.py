@@ -33,6 +33,7 @@ from .context import BrokerContext
 from .hot import HotEngine, HotIngest
 from .long_polling import PullRequestHold
 from .message_request_mode_manager import MessageRequestModeManager
+from .name_servers import NameServers, system_lookup
 from .offset import ConsumerOffsetManager
 from .outer_api import BrokerOuterAPI
 from .processor.table import build_request_tables
@@ -86,12 +87,18 @@ class BrokerController:
         client = RemotingClient(net, clock)
         store = MessageStore(config.store_config(), disk=disk, clock=clock, rng=rng, on_arrive=self._message_arrived)
         client_manager = build_client_manager(config, clock)
-        self._name_servers = NamesrvAddressSource(
+        source = NamesrvAddressSource(
             net,
             clock,
             name_server_plan(config, explicit_name_servers),
             refresh_ms=config.fetch_namesrv_addr_interval,
             on_change=lambda addresses: self._registration.name_servers_changed(),
+        )
+        self._name_servers = NameServers(
+            source,
+            clock,
+            by_dns=config.fetch_name_srv_addr_by_dns_lookup,
+            on_change=lambda: self._registration.name_servers_changed(),
         )
         outer_api = BrokerOuterAPI(config, client, name_servers=lambda: self._name_servers.addresses)
         topics = TopicConfigManager(
@@ -178,7 +185,7 @@ class BrokerController:
     def boot_line(self) -> str:
         """The official line that says the broker is ready."""
         line = f"The broker[{self.config.broker_name}, {self.address}] boot success. serializeType=JSON"
-        servers = self._name_servers.addresses
+        servers = self._name_servers.configured
         return f"{line} and name server is {format_address_list(servers)}" if servers else line
 
     async def start(self) -> str:
@@ -336,10 +343,11 @@ async def resolved(host: str) -> str:
     except ValueError:
         pass
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, 0)
+        found = await system_lookup(host)
     except OSError as error:
         raise ConfigError(f"brokerIP1={host} is neither an address nor a name that resolves: {error}") from error
-    return str(sorted(found, key=lambda item: item[0])[0][4][0])
+    # IPv4 first: a record with IPv6 hosts is longer, and old clients do not read it.
+    return min(found, key=lambda address: ":" in address)
 
 
 def _ip_or_loopback(host: str) -> str:

@@ -217,3 +217,15 @@ async def test_retry_by_send_goes_to_the_dead_letters_beyond_its_limit(rig: Brok
     assert (await rig.send(retry, b"over", reconsume_times=3, max_reconsume_times=2, properties={"DELAY": "3"})).code == 0
     assert [m.body for m in await rig.messages(retry)] == [b"again"]
     assert [m.body for m in await rig.messages("%DLQ%" + GROUP)] == [b"over"]
+
+
+async def test_acknowledged_send_back_survives_a_power_cut_under_sync_flush() -> None:
+    async with BrokerRig(flush_disk_type="SYNC_FLUSH") as rig:
+        await rig.send("T", b"bad")
+        (message,) = await rig.messages("T")
+        assert (await send_back(rig, message, 1)).code == 0
+        await rig.context.topics.file.flush()
+        disk = rig.disk.crashed_copy(keep="none")
+    async with BrokerRig(disk, clock=rig.clock, flush_disk_type="SYNC_FLUSH") as again:
+        await again.clock.run_ms(1000)
+        assert [m.body for m in await again.messages("%RETRY%" + GROUP)] == [b"bad"]

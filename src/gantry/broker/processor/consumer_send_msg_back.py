@@ -86,7 +86,9 @@ class ConsumerSendMsgBackProcessor:
                     born_host=message.born_host,
                     store_host=broker.store_host,
                     reconsume_times=message.reconsume_times + 1,
-                    wait_store_ok=False,
+                    # The consumer commits past the original once this is answered, so under SYNC_FLUSH the copy must be
+                    # on the disk by then; the original's WAIT=false, kept in the property, would let a power cut take it.
+                    wait_store_ok=True,
                 )
             ],
         )
