@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 
 from gantry.errors import StoreError
 from gantry.runtime.disk import Disk
@@ -19,7 +18,12 @@ def make_ephemeral_dir(disk: Disk, rng: Rng) -> str:
 
     What killed processes left there is removed: it would take memory until the next boot.
     """
-    parent = MEMORY_BACKED if os.access(MEMORY_BACKED, os.W_OK) else tempfile.gettempdir()
+    if os.access(MEMORY_BACKED, os.W_OK):
+        parent = MEMORY_BACKED
+    else:
+        import tempfile
+
+        parent = tempfile.gettempdir()
     remove_abandoned(disk, parent)
     path = f"{parent}/gantry-{os.getpid()}-{rng.token(6).hex()}"
     disk.make_dirs(path)

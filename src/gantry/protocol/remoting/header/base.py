@@ -58,7 +58,9 @@ class Header:
         super().__init_subclass__(**kwargs)
         if code is not None:
             cls.CODE = code
-        dataclasses.dataclass(kw_only=True)(cls)
+        # Every method that dataclass writes for a class is compiled at import, and there are a hundred headers: the two
+        # that can be written once for all are below.
+        dataclasses.dataclass(kw_only=True, repr=False, eq=False)(cls)
         cls.FIELDS = tuple(
             FieldSpec(
                 attribute=item.name,
@@ -70,6 +72,17 @@ class Header:
             )
             for item in dataclasses.fields(cls)  # type: ignore[arg-type]
         )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, spec.attribute) == getattr(other, spec.attribute) for spec in self.FIELDS)
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{spec.attribute}={getattr(self, spec.attribute)!r}" for spec in self.FIELDS)
+        return f"{type(self).__qualname__}({fields})"
 
     @classmethod
     def decode(cls, ext_fields: dict[str, str] | None) -> Self:
