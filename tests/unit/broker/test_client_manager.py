@@ -10,7 +10,6 @@ from gantry.broker.client_manager import ClientChannelInfo, ClientManager
 from gantry.model.heartbeat import BROADCASTING, CLUSTERING, ConsumerData, SubscriptionData
 from gantry.model.message import MessageQueue
 from gantry.testing import VirtualClock
-
 from tests.unit.broker.fake_channel import FakeChannel
 
 

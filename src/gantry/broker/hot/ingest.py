@@ -58,6 +58,7 @@ class HotIngest:
     def _carry_out(self, plan: HotPlan) -> None:
         store, store_plan = self._broker.store, plan.store_plan
         assert store_plan is not None
+        began_ms = self._broker.clock.monotonic_ms()
         try:
             store.write(store_plan)
         except StoreError as error:
@@ -68,6 +69,7 @@ class HotIngest:
             return
         store.commit(store_plan)
         stats = self._broker.stats
+        stats.put_elapsed(self._broker.clock.monotonic_ms() - began_ms, plan.message_count)
         for topic, queue_id, count, size in plan.topics:
             stats.topic_put(topic, queue_id, count, size)
         if not plan.replies:

@@ -70,7 +70,6 @@ class GetBrokerRuntimeInfoProcessor:
             "putMessageDistributeTime": stats.put_latency.distribution_text(),
             "putLatency99": f"{stats.put_latency.percentile(0.99):.2f}",
             "putLatency999": f"{stats.put_latency.percentile(0.999):.2f}",
-            "getMessageEntireTimeMax": str(stats.get_elapsed_max_ms),
             "putTps": stats.rates_text("put_times"),
             "getFoundTps": stats.rates_text("get_found"),
             "getMissTps": stats.rates_text("get_miss"),

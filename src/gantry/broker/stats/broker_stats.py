@@ -18,10 +18,8 @@ from .tps import SAMPLE_INTERVAL_MS, Totals, TpsSampler
 
 TOPIC_PUT_NUMS = "TOPIC_PUT_NUMS"
 TOPIC_PUT_SIZE = "TOPIC_PUT_SIZE"
-TOPIC_PUT_LATENCY = "TOPIC_PUT_LATENCY"
 GROUP_GET_NUMS = "GROUP_GET_NUMS"
 GROUP_GET_SIZE = "GROUP_GET_SIZE"
-GROUP_GET_LATENCY = "GROUP_GET_LATENCY"
 SNDBCK_PUT_NUMS = "SNDBCK_PUT_NUMS"
 DLQ_PUT_NUMS = "DLQ_PUT_NUMS"
 BROKER_PUT_NUMS = "BROKER_PUT_NUMS"
@@ -38,8 +36,8 @@ QUEUE_GET_NUMS = "QUEUE_GET_NUMS"
 QUEUE_GET_SIZE = "QUEUE_GET_SIZE"
 
 STATS_NAMES = (
-    TOPIC_PUT_NUMS, TOPIC_PUT_SIZE, TOPIC_PUT_LATENCY, GROUP_GET_NUMS, GROUP_GET_SIZE, GROUP_GET_LATENCY,
-    SNDBCK_PUT_NUMS, DLQ_PUT_NUMS, BROKER_PUT_NUMS, BROKER_GET_NUMS, BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC,
+    TOPIC_PUT_NUMS, TOPIC_PUT_SIZE, GROUP_GET_NUMS, GROUP_GET_SIZE, SNDBCK_PUT_NUMS, DLQ_PUT_NUMS,
+    BROKER_PUT_NUMS, BROKER_GET_NUMS, BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC,
     BROKER_GET_NUMS_WITHOUT_SYSTEM_TOPIC, GROUP_ACK_NUMS, GROUP_CK_NUMS, BROKER_ACK_NUMS, BROKER_CK_NUMS,
     QUEUE_PUT_NUMS, QUEUE_PUT_SIZE, QUEUE_GET_NUMS, QUEUE_GET_SIZE,
 )  # fmt: skip
@@ -87,7 +85,6 @@ class BrokerStats:
         self.put_failed = 0
         self.put_latency = LatencyHistogram()
         self.put_elapsed_max_ms = 0
-        self.get_elapsed_max_ms = 0
         self.get_found_times = 0
         self.get_miss_times = 0
         self.boot_timestamp = clock.now_ms()
@@ -130,12 +127,11 @@ class BrokerStats:
             queue[0].add(count)
             queue[1].add(size)
 
-    def topic_put_latency(self, topic: str, queue_id: int, elapsed_ms: int) -> None:
-        """How long the store took to accept one request."""
+    def put_elapsed(self, elapsed_ms: int, count: int) -> None:
+        """The store took so long to accept one request, or one batch of them, with `count` messages."""
         if elapsed_ms > self.put_elapsed_max_ms:
             self.put_elapsed_max_ms = elapsed_ms
-        self.put_latency.add(elapsed_ms)
-        self._item(TOPIC_PUT_LATENCY, f"{queue_id}@{topic}").add(elapsed_ms)
+        self.put_latency.add(elapsed_ms, count)
 
     def put_failure(self, count: int = 1) -> None:
         """Messages that the store did not accept."""
@@ -168,11 +164,6 @@ class BrokerStats:
                 queue = get.by_queue[queue_id] = (self._item(QUEUE_GET_NUMS, key), self._item(QUEUE_GET_SIZE, key))
             queue[0].add(count)
             queue[1].add(size)
-
-    def group_get_latency(self, group: str, topic: str, queue_id: int, elapsed_ms: int) -> None:
-        if elapsed_ms > self.get_elapsed_max_ms:
-            self.get_elapsed_max_ms = elapsed_ms
-        self._item(GROUP_GET_LATENCY, f"{queue_id}@{topic}@{group}").add(elapsed_ms)
 
     def get_miss(self) -> None:
         """A pull found nothing."""
@@ -250,7 +241,7 @@ class BrokerStats:
             del self._group_gets[pair]
         for name, table in self._tables.items():
             if not name.startswith("BROKER_"):
-                for key in [key for key in table if self._speaks_of_topic(name, key, topic)]:
+                for key in [key for key in table if f"{key}@".startswith(f"{topic}@")]:
                     del table[key]
 
     def group_deleted(self, group: str) -> None:
@@ -337,12 +328,6 @@ class BrokerStats:
         if item is None:
             item = table[key] = StatsItem(self._clock.monotonic_ms())
         return item
-
-    @staticmethod
-    def _speaks_of_topic(name: str, key: str, topic: str) -> bool:
-        if name in (TOPIC_PUT_LATENCY, GROUP_GET_LATENCY):
-            return f"{key}@".partition("@")[2].startswith(f"{topic}@")
-        return f"{key}@".startswith(f"{topic}@")
 
     @staticmethod
     def _day_of(now_ms: int) -> tuple[int, int]:

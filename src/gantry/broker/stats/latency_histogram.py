@@ -22,8 +22,8 @@ class LatencyHistogram:
     def __init__(self) -> None:
         self.counts = [0] * (len(RANGES) + 1)
 
-    def add(self, elapsed_ms: int) -> None:
-        self.counts[bisect_left(_BOUNDS, elapsed_ms)] += 1
+    def add(self, elapsed_ms: int, count: int = 1) -> None:
+        self.counts[bisect_left(_BOUNDS, elapsed_ms)] += count
 
     def distribution_text(self) -> str:
         """Every range with its count, as one text."""
