@@ -44,7 +44,7 @@ def test_a_message_that_always_fails_is_retried_twice_and_becomes_a_dead_letter(
     once = bench.consumer(bench.drivers[2], group=f"{bench.group}-once", script="fail_first", max_reconsume=2)
     bodies = [f"bad-{n}" for n in range(4)]
     sent = sender.send([{"body": body, "tags": "T", "keys": body} for body in bodies])
-    assert {each.get("status") for each in sent} == {"SEND_OK"}
+    assert [each.get("error") for each in sent if each.get("status") != "SEND_OK"] == []
 
     dead = eventually(lambda: _dead_letters(bench, len(bodies)), 30, "no dead letters", poll_s=0.5)
     assert sorted(each["body"] for each in dead) == bodies
@@ -83,7 +83,7 @@ def test_a_delayed_message_comes_after_its_level_and_soon(bench: Bench) -> None:
     name = bench.consumer(bench.drivers[1])
     messages = [{"body": f"delay-{level}-{n}", "delay": level} for level in LEVEL_MS for n in range(5)]
     results = sender.send(messages)
-    assert {each.get("status") for each in results} == {"SEND_OK"}
+    assert [each.get("error") for each in results if each.get("status") != "SEND_OK"] == []
     sender.send([{"body": "at once"}])
     eventually(lambda: len(bench.consumed(name)) >= 11, 20, lambda: f"{len(bench.consumed(name))} of 11 consumed")
     accounting.check(accounting.repeated(bench.consumed(name)))

@@ -69,7 +69,7 @@ def test_every_way_to_send_is_acknowledged_and_read_back(bench: Bench) -> None:
 def test_a_topic_nobody_created_comes_to_be_with_the_first_send(bench: Bench) -> None:
     sender = bench.producer(bench.drivers[0])
     results = sender.send([{"body": f"first-{n}"} for n in range(16)])
-    assert {each.get("status") for each in results} == {"SEND_OK"}
+    assert [each.get("error") for each in results if each.get("status") != "SEND_OK"] == []
     assert {each["queue"] for each in results} == set(range(4)), "the clients ask for 4 queues, the broker would give 8"
     reader = f"r-{bench.mark}"
     bench.ask(bench.drivers[0], "pull_start", name=reader, group=bench.group, topic=bench.topic)
@@ -85,7 +85,7 @@ def test_the_vip_channel_carries_sends_and_consumption(bench: Bench) -> None:
     sender = bench.producer(bench.drivers[0], vip=True)
     sender.create_topic()
     results = sender.send([{"body": f"vip-{n}"} for n in range(16)])
-    assert {each.get("status") for each in results} == {"SEND_OK"}
+    assert [each.get("error") for each in results if each.get("status") != "SEND_OK"] == []
     assert _connected_to(bench.cluster.broker.port - 2), "no client is connected to the VIP port"
     name = bench.consumer(bench.drivers[1], vip=True)
     eventually(lambda: len(bench.consumed(name)) >= 16, 20, lambda: f"{len(bench.consumed(name))} of 16 consumed")
