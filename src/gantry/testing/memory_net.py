@@ -16,6 +16,8 @@ from gantry.runtime.net import ProtocolFactory
 from gantry.runtime.rng import Rng
 
 _EPHEMERAL_PORT_MIN = 32768
+_WINDOW_BYTES = 64 * 1024
+"""What may be on its way to one end unread, as in a socket's buffers."""
 _ANY = ("", "0.0.0.0", "::")
 _LOOPBACK = ("localhost", "127.0.0.1")
 
@@ -156,7 +158,7 @@ class MemoryTransport:
         self.lost = False
         self._wires = wires
         self._peer: MemoryTransport | None = None
-        self._out: deque[bytes] = deque()
+        self._out: deque[memoryview] = deque()
         self._out_bytes = 0
         self._high = 64 * 1024
         self._low = 16 * 1024
@@ -166,7 +168,7 @@ class MemoryTransport:
         self._arriving: deque[bytes | None] = deque()
         self._pump_set = False
         self._deliver_set = False
-        self._in_transit = 0
+        self._unread_bytes = 0
 
     def join(self, peer: MemoryTransport) -> None:
         self._peer = peer
@@ -176,7 +178,7 @@ class MemoryTransport:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not data or self.lost or self._closing:
             return
-        self._out.append(bytes(data))
+        self._out.append(memoryview(bytes(data)))
         self._out_bytes += len(data)
         self._schedule_pump()
         if self._out_bytes > self._high and not self._writing_paused:
@@ -239,10 +241,15 @@ class MemoryTransport:
         peer, wires = self._peer, self._wires
         if peer is None or self.lost or wires.is_cut(self.local[0], self.remote[0]):
             return
-        while self._out and not peer._reading_paused:
+        while self._out and not peer._reading_paused and peer._unread_bytes < _WINDOW_BYTES:
             data = self._out.popleft()
+            room = _WINDOW_BYTES - peer._unread_bytes
+            if len(data) > room:
+                self._out.appendleft(data[room:])
+                data = data[:room]  # a view: cutting up a large frame copies each byte once
             self._out_bytes -= len(data)
-            for piece in wires.pieces(data):
+            peer._unread_bytes += len(data)
+            for piece in wires.pieces(bytes(data)):
                 self._carry(piece)
         if self._writing_paused and self._out_bytes <= self._low:
             self._writing_paused = False
@@ -279,9 +286,11 @@ class MemoryTransport:
                     self._out_bytes = 0
                     self._lose(None)
                 return
-            if self._closing:
-                continue
-            self.protocol.data_received(piece)
+            self._unread_bytes -= len(piece)
+            if not self._closing:
+                self.protocol.data_received(piece)
+        if self._peer is not None:
+            self._peer._schedule_pump()
 
     def _schedule_pump(self) -> None:
         if not self._pump_set and not self.lost:

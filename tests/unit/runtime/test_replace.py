@@ -67,6 +67,17 @@ def test_a_cut_at_every_step_leaves_old_or_new(step: int, keep: str) -> None:
         assert load_file(disk, PATH, _parse, checksum_path=SUM) == 4
 
 
+def test_leftovers_of_an_earlier_try_are_not_mixed_in() -> None:
+    disk = _disk()
+    for name in (PATH + ".tmp", PATH + ".bak.tmp", SUM + ".tmp"):
+        disk.open(name, create=True).pwrite(b"x" * 9999, 0)
+    _replace(disk, 1)
+    disk.open(PATH + ".bak.tmp", create=True).pwrite(b"x" * 9999, 0)
+    _replace(disk, 2)
+    assert (disk.read_file(PATH), disk.read_file(PATH + ".bak")) == (_value(2), _value(1))
+    assert disk.read_file(SUM) == checksum_text(_value(2))
+
+
 def test_once_it_returns_the_new_content_survives() -> None:
     disk = _disk()
     _replace(disk, 1)
