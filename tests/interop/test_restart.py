@@ -26,34 +26,33 @@ def benches(cluster: Cluster, crews: dict[str, Crew]) -> Iterator[list[Bench]]:
 def test_after_a_restart_groups_resume_at_their_committed_offset(benches: list[Bench], cluster: Cluster) -> None:
     """The group `resumed` reads the first part, leaves, and after the restart gets exactly what came later.
 
-    The group `live` stays connected through the restart and gets everything.
+    The group `live` stays through the restart and gets everything, once the broker knows its subscription again: at the
+    client's next heartbeat, every 30 s unless told otherwise. The Go client cannot be told, so one topology is enough.
     """
+    stays = [bench for bench in benches if bench.crew.kind.id != "go" or cluster.topology.id == "gantry"]
     senders = [bench.producer(bench.drivers[0], retries=3) for bench in benches]
-    live, resumed = [], []
-    for bench, sender in zip(benches, senders, strict=True):
+    for sender in senders:
         sender.create_topic()
-        live.append(bench.consumer(bench.drivers[1], group=f"{bench.group}-live"))
-        resumed.append(bench.consumer(bench.drivers[2], group=f"{bench.group}-resumed", name=f"before-{bench.mark}"))
+    live = [(bench, bench.consumer(bench.drivers[1], group=f"{bench.group}-live", heartbeat_ms=2_000)) for bench in stays]
+    before = [(bench, bench.consumer(bench.drivers[2], group=f"{bench.group}-resumed")) for bench in benches]
     _send_all(senders, "first", FIRST)
-    for bench, *names in zip(benches, live, resumed, strict=True):
-        for name in names:
-            _all_consumed(bench, name, _bodies("first", FIRST))
-    for bench, name in zip(benches, resumed, strict=True):
+    for bench, name in live + before:
+        _all_consumed(bench, name, _bodies("first", FIRST))
+    for bench, name in before:
         bench.drivers[2].call("consumer_stop", name=name)
     _send_all(senders, "second", SECOND)
 
     cluster.broker.restart()
 
-    back = [
-        bench.consumer(bench.drivers[2], group=f"{bench.group}-resumed", name=f"after-{bench.mark}") for bench in benches
-    ]
+    after = [(bench, bench.consumer(bench.drivers[2], group=f"{bench.group}-resumed")) for bench in benches]
     _send_all(senders, "third", THIRD)
     later = _bodies("second", SECOND) + _bodies("third", THIRD)
-    for bench, returned, stayed in zip(benches, back, live, strict=True):
-        _all_consumed(bench, returned, later)
-        accounting.check(accounting.unknown(later, bench.consumed(returned)), accounting.repeated(bench.consumed(returned)))
-        _all_consumed(bench, stayed, _bodies("first", FIRST) + later)
-        accounting.check(accounting.repeated(bench.consumed(stayed)))
+    for bench, name in after:
+        _all_consumed(bench, name, later)
+        accounting.check(accounting.unknown(later, bench.consumed(name)), accounting.repeated(bench.consumed(name)))
+    for bench, name in live:
+        _all_consumed(bench, name, _bodies("first", FIRST) + later)
+        accounting.check(accounting.repeated(bench.consumed(name)))
 
 
 def _bodies(part: str, count: int) -> list[str]:

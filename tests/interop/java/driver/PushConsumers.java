@@ -29,6 +29,7 @@ final class PushConsumers {
         consumer.setConsumeThreadMin(request.integer("threads", 8));
         consumer.setConsumeThreadMax(request.integer("threads", 8));
         consumer.setMaxReconsumeTimes(request.integer("max_reconsume", -1));
+        consumer.setHeartbeatBrokerInterval(request.integer("heartbeat_ms", 30_000));
         consumer.setSuspendCurrentQueueTimeMillis(request.number("suspend_ms", 200));
         if (request.flag("broadcasting")) {
             Compat.broadcasting(consumer);
