@@ -17,9 +17,15 @@ from .dispatch import enters_queue
 from .results import PlannedRecord
 
 _HOST_V4_SIZE = 8
+_NAME_SIZE_MAX = 255
 _HEAD_SIZE = HEAD_V4.size
 _V6_BITS = sys_flag.BORN_HOST_V6 | sys_flag.STORE_HOST_V6
 _TRANSACTION_MASK = sys_flag.TRANSACTION_MASK
+
+
+def is_storable_topic(topic: str) -> bool:
+    """The topic can name a directory of its own below consumequeue: 1 to 255 bytes, no path in it."""
+    return topic not in ("", ".", "..") and "/" not in topic and "\0" not in topic and len(topic.encode()) <= _NAME_SIZE_MAX
 
 
 class TopicRow(NamedTuple):
@@ -203,6 +209,8 @@ class AppendPlan:
             )
 
     def _new_row(self, topic: str) -> TopicRow:
+        if not is_storable_topic(topic):
+            raise MessageIllegal(f"the topic {topic[:64]!r} cannot be the name of a directory; the message was not stored")
         try:
             row = self._topic_rows[topic] = TopicRow(*topic_field(topic))
         except ValueError as error:

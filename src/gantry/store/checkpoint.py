@@ -87,6 +87,7 @@ class CheckpointWriter:
         self.deleted_topics: dict[str, int] = {}
         self.last_point = LogPoint(0, -1, 0, 0)
         self._saved = SyncedState()
+        self._saved_changes = 0
         self._checkpoint = Checkpoint()
         self._dispatched_timestamp = 0
         self._candidates: deque[LogPoint] = deque(maxlen=_CANDIDATES_MAX)
@@ -133,11 +134,13 @@ class CheckpointWriter:
 
         Raises: DiskError.
         """
+        changes = self._queues.changes
         data = encode_state(self.queue_offsets())
         if not await self._flush.flush():
             assert self._flush.failed is not None
             raise self._flush.failed
         await self._disk.run(self._replace, self._paths.queue_offsets, data)
+        self._saved_changes = changes
 
     # --- timing
 
@@ -199,7 +202,8 @@ class CheckpointWriter:
             self._take_over(job, files)
             try:
                 await self._disk.run(self._save, job.point, job.point, self._index.mark(), True)
-                if final:
+                if final or self._queues.changes != self._saved_changes:
+                    # Queues by name, too: a later start must notice when the files of one are missing.
                     await self.save_queue_offsets()
             except DiskError as error:
                 self._on_failure(error)

@@ -144,6 +144,11 @@ class CommitLog:
                 raise
             # The log lies on another file system than the root: the file can only be made in its own place.
             file = self._disk.open(final, create=True, size=self.file_size)
+            file.sync()
+        else:
+            # Opened again under its own name, which errors and messages then show.
+            file.close()
+            file = self._disk.open(final)
         self.files.append(LogFile(self._disk, start, final, file))
         self._unsynced_directories.add(final[: final.rindex("/")])
 

@@ -125,11 +125,9 @@ class _Check:
         view = item.record
         assert view is not None
         topic = view.topic
-        if item.physical_offset < offsets.deleted_topics.get(topic, -1):
-            return
         kind = view.sys_flag & sys_flag.TRANSACTION_MASK
         properties = view.properties
-        if enters_queue(kind):
+        if enters_queue(kind) and item.physical_offset >= offsets.deleted_topics.get(topic, -1):
             entries = self._queues[topic, view.queue_id]
             if view.queue_offset in entries:
                 self._fault(f"{topic}-{view.queue_id}: offset {view.queue_offset} is used twice in the log")

@@ -73,7 +73,7 @@ class IndexItem:
 
 
 def kind_of(path: str) -> str | None:
-    """What file this is, by its place and name: commitlog, consumequeue, index, checkpoint, abort, lock, syncedOffset; or None."""
+    """What file this is, by place and name: commitlog, consumequeue, index, checkpoint, abort, lock, syncedOffset, or None."""
     parts = path.rstrip("/").split("/")
     name = parts[-1]
     if name in ("checkpoint", "abort", "lock"):

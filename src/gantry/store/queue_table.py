@@ -21,6 +21,8 @@ class QueueTable:
         self.topics: dict[str, dict[int, ConsumeQueue]] = {}
         self.expired: dict[str, dict[int, int]] = {}
         self._by_key: dict[tuple[str, int], ConsumeQueue] = {}
+        self.changes = 0
+        """How often a queue was made or removed."""
 
     def __iter__(self) -> Iterator[ConsumeQueue]:
         return iter(list(self._by_key.values()))
@@ -36,6 +38,7 @@ class QueueTable:
         if queue is None:
             queue = ConsumeQueue(topic, queue_id, f"{self._directory}/{topic}/{queue_id}", self._file_units)
             self._by_key[topic, queue_id] = queue
+            self.changes += 1
             self.topics.setdefault(topic, {})[queue_id] = queue
             next_offset = self.expired.get(topic, {}).pop(queue_id, 0)
             if next_offset:
@@ -45,6 +48,7 @@ class QueueTable:
 
     def remove(self, queue: ConsumeQueue) -> None:
         self._by_key.pop((queue.topic, queue.queue_id), None)
+        self.changes += 1
         queues = self.topics.get(queue.topic)
         if queues is not None:
             queues.pop(queue.queue_id, None)

@@ -31,6 +31,7 @@ from gantry.protocol.message.record import RecordView
 from gantry.runtime.disk import Disk
 from gantry.runtime.replace import load_file
 
+from .append_plan import is_storable_topic
 from .checkpoint import LogPoint, write_checkpoint
 from .commit_log import CommitLog
 from .config import DamagePolicy, StoreConfig, StorePaths
@@ -55,6 +56,7 @@ _ZERO_CHUNK = 1 << 20
 _COPY_CHUNK = 1 << 20
 _EVERYTHING = 1 << 62
 _INDEX_WRITE_COUNT = 50_000
+_QUEUE_WRITE_COUNT = 500_000
 
 
 @dataclass(slots=True)
@@ -409,7 +411,8 @@ class Recovery:
         else:
             limit = dispatch_from = min(scan_start if state is None else state.dispatched_offset, end)
         loader = QueueLoader(self._disk, limit=limit, verify=self._log_has)
-        whole = bool(directories) or end == self._log.min_offset
+        # Without a single queue the files are gone, unless every topic was deleted.
+        whole = bool(directories or self.deleted_topics) or dispatch_from <= self._log.min_offset
         for topic, queue_id, names in directories:
             if self.deleted_topics.get(topic, -1) >= end:
                 # The topic was deleted and nothing came after; a crash left its files.
@@ -482,13 +485,18 @@ class Recovery:
             # Who stopped cleanly had indexed its last record whole, by its own rule of what a key is.
             skip_keys = _EVERYTHING
         indexing = self._config.message_index_enable
+        written = 0
         for first, last in self._good_ranges(start, end):
             for block in LogScan(self._log, first, check_crc=False, upto=last):
                 for position in block.starts:
                     view = RecordView(block.data, position)
                     self._dispatch_one(view, block.base + position, covered, skip_keys, indexing)
+                # A rebuild of everything must not hold it all in memory.
                 if len(self._index.pending) >= _INDEX_WRITE_COUNT:
                     self._write_index()
+                if self.report.dispatched_count - written >= _QUEUE_WRITE_COUNT:
+                    written = self.report.dispatched_count
+                    self._write_queues()
         return self.report.dispatched_count > 0
 
     def _good_ranges(self, start: int, end: int) -> list[tuple[int, int]]:
@@ -506,12 +514,14 @@ class Recovery:
 
     def _dispatch_one(self, view: RecordView, physical_offset: int, covered: int, skip_keys: int, indexing: bool) -> None:
         topic = view.topic
-        if physical_offset < self.deleted_topics.get(topic, -1):
+        if not is_storable_topic(topic):
+            log.error("the record at %d has the topic %r, which can name no queue; it is left out", physical_offset, topic[:64])
             return
         properties = view.properties
         kind = view.sys_flag & sys_flag.TRANSACTION_MASK
         added = False
-        if enters_queue(kind):
+        # A deleted topic's records get no queue entries again; in the index they stay until the log drops them.
+        if enters_queue(kind) and physical_offset >= self.deleted_topics.get(topic, -1):
             queue = self._queues.find_or_create(topic, view.queue_id)
             if view.queue_offset >= queue.max_offset:
                 code = queue_tags_code(topic, properties, view.store_timestamp, self._delay_levels)
@@ -556,6 +566,13 @@ class Recovery:
                     if queue.dirty:
                         self._touched[queue] = None
 
+    def _write_queues(self) -> None:
+        for queue in self._touched:
+            upto, writes = queue.pending_writes()
+            write_queue_units(self._disk, queue.file_bytes, writes)
+            queue.written(upto)
+            queue.trim(0)
+
     def _write_index(self) -> None:
         keys = list(self._index.pending)
         self._index.files = self._index.write_pending(keys, self._now_ms, True)
@@ -563,11 +580,7 @@ class Recovery:
 
     def _save(self, end: int) -> None:
         """Queues and index to the disk, then the files that say so."""
-        for queue in self._touched:
-            upto, writes = queue.pending_writes()
-            write_queue_units(self._disk, queue.file_bytes, writes)
-            queue.written(upto)
-            queue.trim(0)
+        self._write_queues()
         self._write_index()
         if self.point.record_offset < 0:
             # Nothing was scanned: the record before the end is the one known before.
