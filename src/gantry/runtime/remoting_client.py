@@ -22,6 +22,9 @@ __all__ = ["RemotingClient", "RemotingLimits"]
 
 log = logging.getLogger(__name__)
 
+ANSWER_HEADER_BYTES_MAX = 4 * 1024 * 1024
+"""The answer to a batch lists an id of 33 characters per member in one header field: far more than a request may carry."""
+
 
 class RemotingClient:
     """Keeps one connection per address, made when it is first needed and again after it was lost.
@@ -42,7 +45,7 @@ class RemotingClient:
         on_close: Callable[[Channel], None] | None = None,
     ) -> None:
         self.clock = clock
-        self.limits = limits or RemotingLimits()
+        self.limits = limits or RemotingLimits(header_bytes_max=ANSWER_HEADER_BYTES_MAX)
         self.dispatcher = RequestDispatcher(RequestTable() if requests is None else requests, clock, self.limits)
         self._net = net
         self._on_close = on_close

@@ -11,6 +11,10 @@ from .client_channel import ClientChannel, ClientChannelInfo
 
 log = logging.getLogger(__name__)
 
+LOGGED_TOPICS_MAX = 100
+LOGGED_CHARS_MAX = 1_000
+"""Of one heartbeat's topics and of one expression: a log line costs more than the registration it tells of."""
+
 
 class ConsumerGroupInfo:
     """A connected consumer group. Source: ConsumerGroupInfo (5.3).
@@ -74,21 +78,27 @@ class ConsumerGroupInfo:
         An expression changes only when its version grows, so that an old client of a mixed group cannot bring its
         own back; such a change alone is not announced to the group, because it moves no queue.
         """
-        changed = False
         topics: set[str] = set()
+        came: list[SubscriptionData] = []
         for new in subscriptions:
             topics.add(new.topic)
             old = self.subscriptions.get(new.topic)
             if old is None:
-                log.info("group %s listens to topic %s (%s)", self.group, new.topic, new.sub_string)
                 self.subscriptions[new.topic] = new
-                changed = True
+                came.append(new)
             elif new.sub_version > old.sub_version:
                 if self.consume_type == CONSUME_PASSIVELY and new.sub_string != old.sub_string:
-                    log.info("group %s, topic %s: %s -> %s", self.group, new.topic, old.sub_string, new.sub_string)
+                    log.info("group %s, topic %s: %s -> %s", self.group, new.topic,
+                             old.sub_string[:LOGGED_CHARS_MAX], new.sub_string[:LOGGED_CHARS_MAX])  # fmt: skip
                 self.subscriptions[new.topic] = new
-        for topic in [topic for topic in self.subscriptions if topic not in topics]:
-            log.info("group %s no longer listens to topic %s", self.group, topic)
+        gone = [topic for topic in self.subscriptions if topic not in topics]
+        for topic in gone:
             del self.subscriptions[topic]
-            changed = True
-        return changed
+        for new in came[:LOGGED_TOPICS_MAX]:
+            log.info("group %s listens to topic %s (%s)", self.group, new.topic, new.sub_string[:LOGGED_CHARS_MAX])
+        for topic in gone[:LOGGED_TOPICS_MAX]:
+            log.info("group %s no longer listens to topic %s", self.group, topic)
+        unsaid = max(len(came) - LOGGED_TOPICS_MAX, 0) + max(len(gone) - LOGGED_TOPICS_MAX, 0)
+        if unsaid:
+            log.info("group %s: %d further topics came or went", self.group, unsaid)
+        return bool(came or gone)

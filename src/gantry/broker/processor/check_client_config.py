@@ -27,7 +27,7 @@ class CheckClientConfigProcessor:
         self._broker = broker
 
     def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
-        subscription = json_dialect.decode_as(request.body, CheckClientRequestBody).subscription_data
+        subscription = json_dialect.decode_request(request.body, CheckClientRequestBody).subscription_data
         kind = EXPRESSION_TAG if subscription is None else subscription.expression_type
         if kind not in ("", EXPRESSION_TAG):
             raise BrokerError(

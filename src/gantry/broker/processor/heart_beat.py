@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Iterator
 from typing import TYPE_CHECKING
 
+from gantry.errors import BrokerError
 from gantry.model import perm_name, sys_flag
 from gantry.model.heartbeat import HeartbeatData
 from gantry.model.names import retry_topic
 from gantry.protocol.remoting.body.heartbeat import decode_heartbeat
-from gantry.protocol.remoting.codes import LanguageCode
+from gantry.protocol.remoting.codes import LanguageCode, ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
 
 from ..client_manager.client_channel import ClientChannelInfo
@@ -18,6 +21,12 @@ if TYPE_CHECKING:
 
     from ..context import BrokerContext
 
+
+GROUP_COUNT_MAX = 2_000
+"""Groups of one heartbeat. A client that has so many producers and consumers has more threads than a machine can run."""
+
+GROUPS_AT_ONCE = 200
+"""Groups registered before others have their turn: each may create a group and a retry topic, and write log lines."""
 
 IS_SUPPORT_HEART_BEAT_V2 = "IS_SUPPORT_HEART_BEAT_V2"
 IS_SUB_CHANGE = "IS_SUB_CHANGE"
@@ -34,8 +43,15 @@ class HeartBeatProcessor:
     def __init__(self, broker: BrokerContext) -> None:
         self._broker = broker
 
-    def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
+    def __call__(
+        self, ctx: RequestContext, request: RemotingCommand, header: None
+    ) -> RemotingCommand | Awaitable[RemotingCommand]:
         data = decode_heartbeat(request.body)
+        group_count = len(data.producer_data_set) + len(data.consumer_data_set)
+        if group_count > GROUP_COUNT_MAX:
+            raise BrokerError(
+                ResponseCode.SYSTEM_ERROR, f"the heartbeat names {group_count} groups, a client has {GROUP_COUNT_MAX} at most"
+            )
         info = ClientChannelInfo(
             channel=ctx.channel,
             client_id=data.client_id,
@@ -44,20 +60,27 @@ class HeartBeatProcessor:
             last_update_monotonic_ms=self._broker.clock.monotonic_ms(),
             last_update_timestamp=self._broker.clock.now_ms(),
         )
-        send_subscriptions = self._register_consumers(data, info)
-        for producer in data.producer_data_set:
-            self._broker.producers.register(producer.group_name, info)
-        answer = request.reply()
-        answer.ext_fields = {
-            IS_SUPPORT_HEART_BEAT_V2: "true",
-            IS_SUB_CHANGE: "true" if send_subscriptions or not data.heartbeat_fingerprint else "false",
-        }
-        return answer
+        steps = self._register(data, info)
+        if group_count > GROUPS_AT_ONCE:
+            return self._slowly(request, data, steps, info)
+        return _answer(request, data, any([*steps]))
 
-    def _register_consumers(self, data: HeartbeatData, info: ClientChannelInfo) -> bool:
+    async def _slowly(
+        self, request: RemotingCommand, data: HeartbeatData, steps: Iterator[bool], info: ClientChannelInfo
+    ) -> RemotingCommand:
+        send_subscriptions = False
+        for count, wanted in enumerate(steps, 1):
+            send_subscriptions |= wanted
+            if not count % GROUPS_AT_ONCE:
+                await asyncio.sleep(0)
+                if info.channel.closed:
+                    break  # its end was told to the groups it was in by then; it must not join further ones
+        return _answer(request, data, send_subscriptions)
+
+    def _register(self, data: HeartbeatData, info: ClientChannelInfo) -> Iterator[bool]:
+        """Registers group by group; each step says whether the client is to send its subscriptions."""
         broker = self._broker
         without_sub = bool(data.heartbeat_fingerprint) and data.without_sub
-        send_subscriptions = False
         for consumer in data.consumer_data_set:
             group_config = broker.subscriptions.find(consumer.group_name)
             if group_config is None:
@@ -75,13 +98,24 @@ class HeartBeatProcessor:
                 notify_enabled=group_config.notify_consumer_ids_changed_enable,
                 with_subscriptions=not without_sub,
             )
-            if broker.consumers.note_fingerprint(
+            send_subscriptions = broker.consumers.note_fingerprint(
                 consumer.group_name, data.heartbeat_fingerprint, without_sub=without_sub
-            ):
-                send_subscriptions = True
+            )
             if change is not None:
                 broker.client_manager.announce([change])
-        return send_subscriptions
+            yield send_subscriptions
+        for producer in data.producer_data_set:
+            broker.producers.register(producer.group_name, info)
+            yield False
+
+
+def _answer(request: RemotingCommand, data: HeartbeatData, send_subscriptions: bool) -> RemotingCommand:
+    answer = request.reply()
+    answer.ext_fields = {
+        IS_SUPPORT_HEART_BEAT_V2: "true",
+        IS_SUB_CHANGE: "true" if send_subscriptions or not data.heartbeat_fingerprint else "false",
+    }
+    return answer
 
 
 def language_name(language: int) -> str:

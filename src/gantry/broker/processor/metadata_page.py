@@ -36,6 +36,6 @@ def _same_version(text: str | None, current: DataVersion) -> bool:
     if not text:
         return False
     try:
-        return json_dialect.decode_as(text.encode(), DataVersion) == current
+        return json_dialect.decode_request(text.encode(), DataVersion) == current
     except RemoteProtocolError:
         return False

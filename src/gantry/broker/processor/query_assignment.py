@@ -41,7 +41,7 @@ class QueryAssignmentProcessor:
         self._broker = broker
 
     async def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
-        asked = json_dialect.decode_as(request.body, QueryAssignmentRequestBody)
+        asked = json_dialect.decode_request(request.body, QueryAssignmentRequestBody)
         mode = self._broker.request_modes.find(asked.topic, asked.consumer_group)
         if mode is None:
             mode = MessageRequestModeBody(topic=asked.topic, consumer_group=asked.consumer_group, mode=PULL)

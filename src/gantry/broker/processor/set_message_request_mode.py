@@ -25,7 +25,7 @@ class SetMessageRequestModeProcessor:
 
     async def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
         broker = self._broker
-        mode = json_dialect.decode_as(request.body, MessageRequestModeBody)
+        mode = json_dialect.decode_request(request.body, MessageRequestModeBody)
         if is_retry_topic(mode.topic):
             raise BrokerError(ResponseCode.NO_PERMISSION, "retry topic is not allowed to set mode")
         if mode.mode not in (PULL, POP):

@@ -30,7 +30,7 @@ class UpdateAndCreateSubscriptionGroupProcessor:
         self._broker = broker
 
     async def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
-        config = json_dialect.decode_as(request.body, SubscriptionGroupConfig)
+        config = json_dialect.decode_request(request.body, SubscriptionGroupConfig)
         log.info("updateAndCreateSubscriptionGroup %s called by %s", config.group_name, ctx.channel.remote_address)
         await update_groups(self._broker, [config])
         return request.reply()

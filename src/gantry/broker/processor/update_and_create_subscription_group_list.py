@@ -23,6 +23,6 @@ class UpdateAndCreateSubscriptionGroupListProcessor:
         self._broker = broker
 
     async def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
-        body = json_dialect.decode_as(request.body, SubscriptionGroupListBody)
+        body = json_dialect.decode_request(request.body, SubscriptionGroupListBody)
         await update_groups(self._broker, body.group_config_list)
         return request.reply()

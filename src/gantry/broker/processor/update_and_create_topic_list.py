@@ -27,6 +27,6 @@ class UpdateAndCreateTopicListProcessor:
         self._broker = broker
 
     async def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
-        body = json_dialect.decode_as(request.body, TopicConfigListBody)
+        body = json_dialect.decode_request(request.body, TopicConfigListBody)
         await update_topics(self._broker, [(topic, dict(topic.attributes)) for topic in body.topic_config_list])
         return request.reply()

@@ -22,7 +22,7 @@ class QueryDataVersionProcessor:
 
     def __call__(self, ctx: RequestContext, request: RemotingCommand, header: QueryDataVersionRequestHeader) -> RemotingCommand:
         try:
-            asked = json_dialect.decode_as(request.body, DataVersion) if request.body else None
+            asked = json_dialect.decode_request(request.body, DataVersion) if request.body else None
         except RemoteProtocolError as error:
             raise BrokerError(ResponseCode.SYSTEM_ERROR, f"data version cannot be read: {error}") from error
         self._service.heartbeat(header.cluster_name, header.broker_addr)

@@ -9,6 +9,7 @@ Source: RemotingSerializable, RemotingCommand (5.3); observed clients.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -116,4 +117,9 @@ def encode(
         value["remark"] = remark
     value["serializeTypeCurrentRPC"] = "JSON"
     value["version"] = version
-    return _encode(value)
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        # Half a surrogate pair, which a peer can send escaped in a body and which a remark then repeats, has no UTF-8 form.
+        # As in Java it becomes a question mark: an answer that cannot be written would leave its requester waiting.
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")

@@ -93,12 +93,13 @@ def encode(
     """
     if not -0x8000 <= code <= 0x7FFF:
         raise LocalProtocolError(f"code {code} does not fit the 16 bits of a binary header; send it with a JSON header")
-    remark_bytes = remark.encode() if remark else b""
+    # Half a surrogate pair becomes a question mark, as in the JSON form.
+    remark_bytes = remark.encode(errors="replace") if remark else b""
     parts = [b"", remark_bytes, b""]
     ext_length = 0
     if ext_fields:
         for key, value in ext_fields.items():
-            key_bytes, value_bytes = key.encode(), value.encode()
+            key_bytes, value_bytes = key.encode(errors="replace"), value.encode(errors="replace")
             if len(key_bytes) > 0x7FFF:
                 raise LocalProtocolError(f"extension field name of {len(key_bytes)} bytes does not fit 16 bits")
             parts += (_I2.pack(len(key_bytes)), key_bytes, _I4.pack(len(value_bytes)), value_bytes)

@@ -71,8 +71,16 @@ class ResetOffsetBody(msgspec.Struct, rename="camel"):
     offset_table: dict[MessageQueue, int] = msgspec.field(default_factory=dict)
 
 
+QUEUE_TABLE_VALUES_MAX = 100_000
+"""Values of such a body, five per queue: a client sends it, and one byte may ask for a value."""
+
+
 def decode_queue_table(body: bytes, member: str) -> dict[MessageQueue, Any]:
-    """A map keyed by queues inside a body, whichever way its keys were written; keys that are no queue are left out."""
+    """A map keyed by queues inside a body, whichever way its keys were written; keys that are no queue are left out.
+
+    Raises: RemoteProtocolError when it is no JSON, or may have more than QUEUE_TABLE_VALUES_MAX values.
+    """
+    json_dialect.check_values(body, QUEUE_TABLE_VALUES_MAX)
     value = json_dialect.decode(body)
     table = value.get(member) if isinstance(value, dict) else None
     if isinstance(table, list):

@@ -16,6 +16,11 @@ def decode_heartbeat(body: bytes) -> HeartbeatData:
 
     Raises: RemoteProtocolError.
     """
+    json_dialect.check_size(body)
+    data = json_dialect.decode_standard(body, HeartbeatData)
+    if data is not None:
+        return data
+    json_dialect.check_values(body, json_dialect.REQUEST_VALUES_MAX)
     value = json_dialect.decode(body)
     if not isinstance(value, dict):
         raise RemoteProtocolError("heartbeat body is not an object")

@@ -24,7 +24,7 @@ class LockBatchResponseBody(msgspec.Struct, rename={"lock_ok_mq_set": "lockOKMQS
 
 
 def decode_lock_batch(body: bytes) -> LockBatchBody:
-    return json_dialect.decode_as(body, LockBatchBody)
+    return json_dialect.decode_request(body, LockBatchBody)
 
 
 def decode_lock_batch_response(body: bytes) -> LockBatchResponseBody:

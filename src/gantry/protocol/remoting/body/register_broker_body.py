@@ -27,6 +27,12 @@ from gantry.protocol.remoting.codes import V5_0_0
 
 INFLATED_BYTES_MAX = 64 * 1024 * 1024
 
+TOPICS_MAX = 250_000
+"""Topics of one registration; each costs some 500 bytes here."""
+
+VALUES_MAX = 100_000
+"""Values of a registration that is no standard JSON (a broker with static topics writes bare integer keys)."""
+
 _INT = struct.Struct(">i")
 
 
@@ -35,6 +41,13 @@ class RegisterBrokerBody(msgspec.Struct, rename="camel"):
 
     topic_config_serialize_wrapper: TopicConfigWrapper = msgspec.field(default_factory=TopicConfigWrapper)
     filter_server_list: list[str] | None = msgspec.field(default_factory=list)
+
+
+class _AnyForm(msgspec.Struct, rename="camel"):
+    """Enough to tell the two JSON forms apart; nothing inside is built."""
+
+    topic_config_serialize_wrapper: msgspec.Raw | None = None
+    topic_config_table: msgspec.Raw | None = None
 
 
 def body_crc32(body: bytes) -> int:
@@ -72,12 +85,27 @@ def decode_register_broker_body(
     The form is told by the bytes, not by the header: official brokers send `compressed=false` with a compressed body,
     and brokers before 3.0.11 send the topic wrapper alone. `version` is the sender's. An empty body is a broker
     without topics.
-    Raises: RemoteProtocolError for bytes that are no registration, or inflate beyond `inflated_bytes_max`.
+    Raises: RemoteProtocolError for bytes that are no registration, inflate beyond `inflated_bytes_max`, or ask for more
+            work than any broker's registration does.
     """
     if not body:
         return RegisterBrokerBody()
     if _is_zlib(body):
         return _decode_compressed(_inflate(body, inflated_bytes_max), version)
+    # A topic is two objects, itself and its attributes.
+    if body.count(b"{") + body.count(b"[") > 2 * TOPICS_MAX:
+        raise RemoteProtocolError(f"registration body of {len(body)} bytes may have more than {TOPICS_MAX} topics")
+    standard = json_dialect.decode_standard(body, _AnyForm)
+    if standard is not None:
+        if standard.topic_config_serialize_wrapper is None and standard.topic_config_table is not None:
+            whole = json_dialect.decode_standard(body, TopicConfigWrapper)
+            if whole is not None:
+                return RegisterBrokerBody(whole)
+        else:
+            found = json_dialect.decode_standard(body, RegisterBrokerBody)
+            if found is not None:
+                return found
+    json_dialect.check_values(body, VALUES_MAX)
     members = json_dialect.decode(body)
     if not isinstance(members, dict):
         raise RemoteProtocolError("registration body is no JSON object")
@@ -107,13 +135,13 @@ def _inflate(body: bytes, limit: int) -> bytes:
 def _decode_compressed(data: bytes, version: int) -> RegisterBrokerBody:
     reader = _BlockReader(data)
     wrapper = TopicConfigWrapper(data_version=json_dialect.decode_as(reader.block(), DataVersion))
-    for _ in range(reader.count()):
+    for _ in range(reader.count(TOPICS_MAX)):
         config = _topic_from_line(reader.text())
         wrapper.topic_config_table[config.topic_name] = config
     filter_servers = json_dialect.decode_as(reader.block(), list[str])
     # The block is missing from senders that claim 5.0 and know nothing of static topics.
     if version >= V5_0_0 and reader.more:
-        for _ in range(reader.count()):
+        for _ in range(reader.count(TOPICS_MAX)):
             info = json_dialect.decode_as(reader.block(), dict[str, Any])
             wrapper.topic_queue_mapping_info_map[str(info.get("topic"))] = info
     return RegisterBrokerBody(wrapper, filter_servers)
@@ -149,12 +177,14 @@ class _BlockReader:
     def more(self) -> bool:
         return self._position < len(self._data)
 
-    def count(self) -> int:
+    def count(self, limit: int = INFLATED_BYTES_MAX) -> int:
         if self._position + 4 > len(self._data):
             raise RemoteProtocolError(f"registration body ends at byte {self._position}, inside a length")
         number: int = _INT.unpack_from(self._data, self._position)[0]
         if not 0 <= number <= len(self._data):
             raise RemoteProtocolError(f"registration body has length {number} at byte {self._position}")
+        if number > limit:
+            raise RemoteProtocolError(f"registration body announces {number} entries, more than {limit}")
         self._position += 4
         return number
 
