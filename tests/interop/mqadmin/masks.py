@@ -79,6 +79,12 @@ MASKS = (
         pattern=r"queueId=\d+",
         mark="queueId=<n>",
     ),
+    Mask(
+        "exportMetadata",
+        r"/dataVersion/counter$",
+        "counts changes, and on the official broker also some that a registration's answer brings",
+        pattern=r"^\d+$",
+    ),
     Mask("get*Config", r"/rocketmqHome$", "where this machine keeps it", pattern=r"^.*$", mark="<path>"),
     Mask("get*Config", r"/(ha)?[lL]istenPort$", "a free port of this run"),
     Mask("queryMsgById", r"out/\d+$", "a measured time", pattern=r"spentTimeMills=\d+", mark="spentTimeMills=<n>"),
@@ -111,7 +117,8 @@ class Allowed:
 
 
 _ABSENT = '"<absent>"'
-BROKER_KEYS_NOT_OURS = Path(__file__).with_name("broker_keys_not_ours.txt").read_text(encoding="utf-8").split()
+BROKER_KEYS_NOT_OURS_FILE = Path(__file__).with_name("broker_keys_not_ours.txt")
+_BROKER_KEYS_NOT_OURS = BROKER_KEYS_NOT_OURS_FILE.read_text(encoding="utf-8").split()
 _NETTY_KEYS = r"(?:server\w+|writeBuffer\w+|useEpollNativeSelector|enableShutdownGracefully|shutdownWaitTimeSeconds)"
 _SHOWN_CONFIG = r"out/(?:Master: )?<broker>"
 
@@ -144,7 +151,7 @@ ALLOWED: tuple[Allowed, ...] = (
     ),
     Allowed(
         "getBrokerConfig*",
-        rf"{_SHOWN_CONFIG}/(?:{'|'.join(BROKER_KEYS_NOT_OURS)})",
+        rf"{_SHOWN_CONFIG}/(?:{'|'.join(_BROKER_KEYS_NOT_OURS)})",
         "Settings of parts that do not exist here (thread pools, Netty, RocksDB, mapped memory) or not yet.",
         ours=_ABSENT,
     ),
@@ -232,8 +239,9 @@ def _masked(value: Value, path: str, masks: list[Mask]) -> Value:
     if isinstance(value, list):
         return [_masked(inner, f"{path}/{index}", masks) for index, inner in enumerate(value)]
     for mask in masks:
-        if isinstance(value, str) and re.search(mask.path, path):
-            value = re.sub(mask.pattern, mask.mark, value)
+        if isinstance(value, str | int) and not isinstance(value, bool) and re.search(mask.path, path):
+            shown = re.sub(mask.pattern, mask.mark, str(value))
+            value = value if shown == str(value) else shown
     return value
 
 

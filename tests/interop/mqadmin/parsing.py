@@ -96,16 +96,12 @@ def lines(outcome: Outcome) -> Value:
 
 
 def name_list(outcome: Outcome) -> Value:
-    """One name a line, in the order of a hash set.
-
-    Whether the heartbeat of a short-lived pull consumer of the tools gets out, and makes this topic, is chance.
-    """
-    names = (line.strip() for line in outcome.out.splitlines())
-    return sorted(name for name in names if name and name != "%RETRY%TOOLS_CONSUMER")
+    """One name a line, in the order of a hash set."""
+    return sorted(line.strip() for line in outcome.out.splitlines() if line.strip())
 
 
 def progress_of_groups(outcome: Outcome) -> Value:
-    """consumerProgress without a group; the tools' own is left out, see `name_list`."""
+    """consumerProgress without a group; the tools' own is left out, its members come and go with every command."""
     found = table("%-64s  %-6s  %-24s %-5s  %-14s  %-7s  %s")(outcome)
     if isinstance(found, dict):
         found["rows"] = [row for row in found["rows"] if row.get("#Group") != "TOOLS_CONSUMER"]

@@ -124,6 +124,8 @@ LOOK = Section(
 TOPICS = Section(
     "topics",
     (
+        # The pull consumers of the tools make this topic by their heartbeat, if that gets out before the command ends.
+        Step("updateTopic for the tools", "updateTopic -c {cluster} -t %RETRY%TOOLS_CONSUMER -r 1 -w 1", CREATE),
         Step("updateTopic creates", "updateTopic -c {cluster} -t AdminTopic -r 4 -w 4", CREATE),
         Step("topicRoute of the new topic", "topicRoute -t AdminTopic", parsing.json_text),
         Step("topicRoute -l", "topicRoute -l -t AdminTopic", TOPIC_ROUTE_LIST),

@@ -25,7 +25,7 @@ LINE_WIDTH = 240
 
 _MESSAGE_ID = re.compile(r"(?<![0-9A-F])(?:[0-9A-F]{56}|[0-9A-F]{32})(?![0-9A-F])")
 _TIME = re.compile(r"\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d(?:,\d{3})?\b")
-_EPOCH_MS = re.compile(r"\b(?:1[6-9]|2\d)\d{11}\b")
+_EPOCH_MS = re.compile(r"(?<![\d.])(?:1[6-9]|2\d)\d{11}\b")
 _ADDRESS = re.compile(r"\b127\.0\.0\.1:\d+")
 
 
@@ -69,8 +69,8 @@ class Names:
             return {self._text(key, ids): self._applied(inner, ids) for key, inner in value.items()}
         if isinstance(value, list):
             return [self._applied(inner, ids) for inner in value]
-        if isinstance(value, int) and _EPOCH_MS.fullmatch(str(value)):
-            return "<ms>"
+        if isinstance(value, int) and not isinstance(value, bool):
+            return "<ms>" if _EPOCH_MS.fullmatch(str(value)) else value
         return self._text(value, ids) if isinstance(value, str) else value
 
     def _text(self, text: str, ids: dict[str, str]) -> str:
