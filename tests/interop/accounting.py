@@ -15,12 +15,18 @@ from typing import Protocol
 class Consumption(Protocol):
     """What the rules look at of one consumption (see `driver.Received`)."""
 
-    consumer: str
-    queue: int
-    offset: int
-    body: str
-    began: int
-    ended: int
+    @property
+    def consumer(self) -> str: ...
+    @property
+    def queue(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def body(self) -> str: ...
+    @property
+    def began(self) -> int: ...
+    @property
+    def ended(self) -> int: ...
 
 
 def missing(sent: Collection[str], consumed: Iterable[Consumption]) -> list[str]:

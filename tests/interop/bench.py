@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .cluster import Cluster, has_route
@@ -41,7 +41,7 @@ class Bench:
         return {"namesrv": self.cluster.namesrv_address, "broker": broker.name, "broker_address": broker.address}
 
     def ask(self, driver: Driver, op: str, **members: object) -> dict[str, Any]:
-        return driver.call(op, **self.where, **members)
+        return driver.begin(op, **self.where, **members).result()
 
     def stop_later(self, driver: Driver, op: str, name: str) -> None:
         def stop() -> None:
@@ -83,7 +83,6 @@ class Bench:
         self.stop_later(driver, "consumer_stop", name)
         return name
 
-
     def consumed(self, *names: str) -> list[Received]:
         """What the named consumers have consumed, whichever process they run in."""
         return [each for driver in self.everyone for name in names for each in driver.consumed(name)]
@@ -114,9 +113,9 @@ class Sender:
     def create_topic(self, topic: str = "", queues: int = 8) -> None:
         self.bench.ask(self.driver, "create_topic", name=self.name, topic=topic or self.bench.topic, queues=queues)
 
-    def send(self, messages: list[dict[str, object]], *, topic: str = "", mode: str = "sync") -> list[dict[str, Any]]:
+    def send(self, messages: Sequence[Mapping[str, object]], *, topic: str = "", mode: str = "sync") -> list[dict[str, Any]]:
         members: dict[str, Any] = {"name": self.name, "topic": topic or self.bench.topic, "mode": mode}
-        answer = self.bench.ask(self.driver, "send", messages=messages, **members)
+        answer = self.bench.ask(self.driver, "send", messages=list(messages), **members)
         results: list[dict[str, Any]] = answer.get("results") or []
         return results
 

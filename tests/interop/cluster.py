@@ -219,7 +219,7 @@ class _OfficialServer(Server):
     """A Java server from the published jars with a small heap."""
 
     main_class = ""
-    heap = ("-Xms64m", "-Xmx128m")
+    heap: tuple[str, ...] = ("-Xms64m", "-Xmx128m")
     jvm_options: tuple[str, ...] = ()
     settings: dict[str, object]
 
@@ -368,9 +368,7 @@ AnyBroker = OfficialBroker | GantryBroker
 AnyNamesrv = OfficialNamesrv | GantryNamesrv
 
 
-def broker_settings(
-    broker: Broker, namesrv_address: str, more: Mapping[str, object] | None = None
-) -> dict[str, object]:
+def broker_settings(broker: Broker, namesrv_address: str, more: Mapping[str, object] | None = None) -> dict[str, object]:
     """The properties both brokers get: the same behaviour asked of both, and files small enough for a test machine."""
     return {
         "brokerClusterName": CLUSTER_NAME,

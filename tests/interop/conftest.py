@@ -32,10 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here not in item.path.parents:
             continue
         item.add_marker(pytest.mark.interop)
-        topology = getattr(getattr(item, "callspec", None), "params", {}).get("cluster")
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        topology = parameters.get("cluster")
         if topology is not None:
             # One worker has the whole of a topology, so that its servers start once.
             item.add_marker(pytest.mark.xdist_group(topology))
+        if (topology, parameters.get("crew")) == ("gantry", "java-5.5.0"):
+            item.add_marker(pytest.mark.smoke)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -67,7 +67,6 @@ def test_pull_at_any_offset_and_commit(bench: Bench) -> None:
     beyond = reader.ask("pull", offset=150)
     assert (beyond["status"], beyond["next"]) == ("OFFSET_ILLEGAL", 100)
 
-
     # A pull at the end waits on the broker until a message comes.
     waiting = reader.begin("pull", offset=100, wait=True)
     assert not waiting.done.wait(0.3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_concurrent_consumers_lose_nothing_when_one_of_three_is_killed(bench: Be
 def test_orderly_consumers_keep_order_and_single_ownership_when_one_of_three_is_killed(bench: Bench) -> None:
     sender = bench.producer(bench.drivers[0])
     sender.create_topic(queues=QUEUES)
-    options = {"orderly": True, "consume_ms": 1, "lock_interval_ms": LOCK_RENEW_MS}
+    options: dict[str, Any] = {"orderly": True, "consume_ms": 1, "lock_interval_ms": LOCK_RENEW_MS}
     names = [bench.consumer(driver, **options) for driver in bench.drivers]
 
     def nudge(count: int = 3) -> None:
@@ -131,8 +132,7 @@ def test_broadcasting_reaches_every_consumer_also_one_that_was_killed_and_came_b
     sender = bench.producer(bench.drivers[0])
     sender.create_topic(queues=QUEUES)
     names = [
-        bench.consumer(driver, name=f"b{place}-{bench.mark}", broadcasting=True)
-        for place, driver in enumerate(bench.drivers)
+        bench.consumer(driver, name=f"b{place}-{bench.mark}", broadcasting=True) for place, driver in enumerate(bench.drivers)
     ]
     finish = sender.begin_bulk(COUNT, "m-", mode="async", window=64)
     eventually(lambda: len(bench.consumed(names[2])) >= KILL_AFTER, 60, _progress(bench, names, COUNT))

@@ -12,9 +12,7 @@ from .driver import CLIENTS, eventually
 def test_every_way_to_send_is_acknowledged_and_read_back(bench: Bench) -> None:
     sender = bench.producer(bench.drivers[0])
     sender.create_topic()
-    plain = [
-        {"body": f"sync-{n}-äß漢", "tags": f"T{n % 3}", "keys": f"k{n} all", "property": f"v {n}"} for n in range(24)
-    ]
+    plain = [{"body": f"sync-{n}-äß漢", "tags": f"T{n % 3}", "keys": f"k{n} all", "property": f"v {n}"} for n in range(24)]
     asynchronous = [{"body": f"async-{n}"} for n in range(24)]
     oneway = [{"body": f"oneway-{n}"} for n in range(24)]
     batch = [{"body": f"batch-{n}", "tags": "B", "keys": f"b{n}"} for n in range(16)]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from .bench import Bench, Sender
-from .cluster import TOPOLOGIES, Broker, Cluster, GantryBroker, OfficialBroker
+from .cluster import TOPOLOGIES, AnyBroker, Cluster, GantryBroker, OfficialBroker
 from .driver import Crew, eventually
 
 QUEUES = 4
@@ -41,12 +41,10 @@ class Exchange:
         self.committed: dict[int, int] = {}
 
     @contextmanager
-    def turn(self, kind: type[GantryBroker] | type[OfficialBroker], *, crash: bool) -> Iterator[Turn]:
+    def turn(self, kind: type[AnyBroker], *, crash: bool) -> Iterator[Turn]:
         """Opens the store with one broker and at the end stops or kills it."""
         names = self.cluster.namesrv.address
-        broker: Broker = kind(
-            self.folder / kind.__name__, names, port=self.port, store=self.folder / "store", settings=SMALL_FILES
-        )
+        broker = kind(self.folder / kind.__name__, names, port=self.port, store=self.folder / "store", settings=SMALL_FILES)
         broker.start()
         try:
             with Bench(self.cluster, self.crew) as bench:
@@ -173,7 +171,8 @@ def exchange(toolchain: None, crews: dict[str, Crew], tmp_path: Path) -> Iterato
 @pytest.mark.parametrize("crash", [False, True], ids=["stopped", "killed"])
 def test_a_store_goes_from_our_broker_to_the_official_one_and_back(exchange: Exchange, crash: bool) -> None:
     """Committed offsets are looked at after a clean stop only: a killed broker may lose the last 5 s of them."""
-    for part, kind in enumerate((GantryBroker, OfficialBroker, GantryBroker)):
+    order: tuple[type[AnyBroker], ...] = (GantryBroker, OfficialBroker, GantryBroker)
+    for part, kind in enumerate(order):
         with exchange.turn(kind, crash=crash) as turn:
             if part:
                 turn.read_everything()

@@ -29,7 +29,9 @@ final class PushConsumers {
         consumer.setConsumeThreadMin(request.integer("threads", 8));
         consumer.setConsumeThreadMax(request.integer("threads", 8));
         consumer.setMaxReconsumeTimes(request.integer("max_reconsume", -1));
-        consumer.setHeartbeatBrokerInterval(request.integer("heartbeat_ms", 30_000));
+        // The client drops a heartbeat that meets another one, and the broker then answers SUBSCRIPTION_NOT_LATEST until
+        // the next: 30 s by default.
+        consumer.setHeartbeatBrokerInterval(request.integer("heartbeat_ms", 2_000));
         consumer.setSuspendCurrentQueueTimeMillis(request.number("suspend_ms", 200));
         if (request.flag("broadcasting")) {
             Compat.broadcasting(consumer);
