@@ -28,6 +28,9 @@ DEPTH_MAX = 64
 REQUEST_BYTES_MAX = 1024 * 1024
 """A JSON body that a client may send; the largest real ones (a heartbeat of thousands of groups) are a third of it."""
 
+REQUEST_OBJECTS_MAX = 20_000
+"""Objects in such a body. Three bytes make an empty one, and each of those that is asked for takes a few hundred here."""
+
 REQUEST_VALUES_MAX = 20_000
 """Values of a body that is not what its reader expects at once, so that each of them is looked at in Python: they cost up
 to 2.5 us and 50 bytes each, and one byte may ask for two of them."""
@@ -100,9 +103,12 @@ def decode_request(data: bytes, kind: type[T], *, bytes_max: int = REQUEST_BYTES
 
 
 def check_size(data: bytes, bytes_max: int = REQUEST_BYTES_MAX) -> None:
-    """Raises: RemoteProtocolError for a longer body."""
+    """Raises: RemoteProtocolError for a longer body, or one of very many objects."""
     if len(data) > bytes_max:
         raise RemoteProtocolError(f"JSON body of {len(data)} bytes, more than {bytes_max}")
+    count = data.count(b"{")
+    if count > REQUEST_OBJECTS_MAX:
+        raise RemoteProtocolError(f"JSON body of {len(data)} bytes may have {count} objects, more than {REQUEST_OBJECTS_MAX}")
 
 
 def check_values(data: bytes | bytearray | memoryview, values_max: int) -> None:

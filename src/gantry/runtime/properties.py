@@ -13,6 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from gantry.errors import ConfigError
 
+REQUEST_BYTES_MAX = 128 * 1024
+"""Properties that a request may carry: all settings of a server are a fifth of it."""
+
 _BLANKS = " \t\f"
 _LINE_ENDS = re.compile(r"\r\n|\n|\r")
 _ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
@@ -29,6 +32,17 @@ def decode_properties(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")
+
+
+def parse_request(data: bytes) -> dict[str, str]:
+    """The pairs of a request's body, which is UTF-8. Raises: ConfigError, also for more than REQUEST_BYTES_MAX."""
+    if len(data) > REQUEST_BYTES_MAX:
+        raise ConfigError(f"properties of {len(data)} bytes, more than {REQUEST_BYTES_MAX}")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the text is not UTF-8 at byte {error.start}") from None
+    return parse_properties(text)
 
 
 def parse_properties(text: str) -> dict[str, str]:

@@ -138,7 +138,8 @@ class TestSettings:
         async with AdminRig() as rig:
             for body in (b"\xff\xfe\x00", b"fileReservedTime=\\u12"):
                 answer = await self.update(rig, body)
-                assert (answer.code, answer.remark) == (1, "string2Properties error")
+                assert answer.code == 1
+                assert (answer.remark or "").startswith("string2Properties error: ")
 
     async def test_a_file_that_cannot_be_written_changes_nothing(self) -> None:
         disk = self.disk()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gantry.errors import BrokerError, ConfigError
 from gantry.protocol.remoting.codes import ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
-from gantry.runtime.properties import parse_properties
+from gantry.runtime.properties import parse_request
 
 if TYPE_CHECKING:
     from gantry.runtime.remoting_server import RequestContext
@@ -30,9 +30,9 @@ class UpdateBrokerConfigProcessor:
     async def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
         broker = self._broker
         try:
-            pairs = parse_properties(request.body.decode())
-        except (UnicodeDecodeError, ConfigError):
-            raise BrokerError(ResponseCode.SYSTEM_ERROR, "string2Properties error") from None
+            pairs = parse_request(request.body)
+        except ConfigError as error:
+            raise BrokerError(ResponseCode.SYSTEM_ERROR, f"string2Properties error: {error}") from None
         log.info("updateBrokerConfig of %s called by %s", ", ".join(sorted(pairs)), ctx.channel.remote_address)
         await broker.config_updates.apply(pairs)
         broker.config_changed()

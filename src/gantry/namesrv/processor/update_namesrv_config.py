@@ -9,7 +9,7 @@ import os
 from gantry.errors import BrokerError, ConfigError, DiskError
 from gantry.protocol.remoting.codes import ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
-from gantry.runtime.properties import decode_properties, format_properties, parse_properties
+from gantry.runtime.properties import format_properties, parse_request
 from gantry.runtime.remoting_server import RequestContext
 
 from ..context import NamesrvContext
@@ -32,7 +32,7 @@ class UpdateNamesrvConfigProcessor:
     async def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
         log.info("updateConfig called by %s", ctx.channel.remote_address)
         try:
-            wanted = parse_properties(decode_properties(request.body))
+            wanted = parse_request(request.body)
             changes = self._check(wanted)
         except ConfigError as error:
             raise BrokerError(ResponseCode.SYSTEM_ERROR, f"string2Properties error: {error}") from error
