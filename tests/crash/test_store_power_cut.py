@@ -8,10 +8,12 @@ some of what was not synced; then the store must open, and the history must hold
 from __future__ import annotations
 
 import asyncio
+import errno
 from dataclasses import dataclass, field
 
 import pytest
 
+from gantry.errors import StoreError
 from gantry.protocol.message import RecordView
 from gantry.store import PutStatus
 from gantry.store.fsck import check_store
@@ -172,3 +174,36 @@ async def test_acknowledged_message_survives_a_stop_at_every_step(flush: str, ke
         except BaseException as error:
             raise AssertionError(f"{flush}, stopped at step {step} of {steps}, kept {kept}, seed {seed}") from error
     assert effective >= steps - 5
+
+
+@pytest.mark.parametrize("op", ["pwrite", "sync", "rename", "sync_dir", "create", "allocate", "unlink", "truncate", "link"])
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
+@pytest.mark.timeout(400)
+async def test_no_ok_is_a_lie_when_the_nth_operation_fails(op: str, error: int) -> None:
+    """Each operation of each kind fails once; whatever was answered with OK is there after the power cut that follows."""
+    clock = VirtualClock()
+    disk = MemoryDisk(clock=clock)
+    life = asyncio.ensure_future(live(disk, clock, History(), "SYNC_FLUSH"))
+    await drive(life, disk, clock)
+    count = disk.counts[op]
+    assert count > 0
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    for nth in range(1, count + 1):
+        clock = VirtualClock()
+        disk = MemoryDisk(clock=clock)
+        history = History()
+        disk.fail(op, error=error, nth=nth, partial=op == "pwrite" and nth % 2 == 0)
+        life = asyncio.ensure_future(live(disk, clock, history, "SYNC_FLUSH"))
+        await drive(life, disk, clock)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        # A start or stop may say that it cannot; nothing but a store's own error is an answer.
+        if life.exception() is not None and not isinstance(life.exception(), StoreError):
+            raise AssertionError(f"{op} number {nth} of {count}, errno {error}") from life.exception()
+        disk.heal()
+        disk.crash(SeededRng(nth), "none")
+        try:
+            await verify(disk, clock, history, kept="none", flush="SYNC_FLUSH")
+        except BaseException as problem:
+            raise AssertionError(f"{op} number {nth} of {count}, errno {error}") from problem

@@ -187,6 +187,8 @@ class CheckpointWriter:
     async def run(self, *, final: bool = False) -> bool:
         """One checkpoint now; `final` also saves the queues' next offsets. False when the disk would not have it."""
         async with self.lock:
+            if self._state.failure is not None:
+                return False
             self._last_run_ms = self._clock.monotonic_ms()
             job = self._collect()
             if not await self._flush.flush():

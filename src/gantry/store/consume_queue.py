@@ -25,11 +25,15 @@ _KEEP_UNITS = 512
 
 
 class QueueWrite(NamedTuple):
-    """Entries of one queue that are to go into one of its files. Units: position in bytes within the file."""
+    """Entries of one queue that are to go into one of its files. Units: position in bytes within the file.
+
+    `fresh`: no checkpoint has completed with this file, so its name may not be on the disk yet.
+    """
 
     path: str
     position: int
     data: bytes
+    fresh: bool
 
 
 class ConsumeQueue:
@@ -189,7 +193,7 @@ class ConsumeQueue:
                 # A queue that begins above the start of its file: the front is filled with units that readers skip.
                 data = FILLER * (offset - file_start) + data
                 position = 0
-            writes.append(QueueWrite(self.path_of(file_start), position, data))
+            writes.append(QueueWrite(self.path_of(file_start), position, data, file_start not in self.file_starts))
             offset = stop
         return end, writes
 
@@ -236,9 +240,8 @@ def write_queue_units(disk: Disk, file_bytes: int, writes: list[QueueWrite]) -> 
     Files are sparse until used: a full disk is an error of the write, never a fault of a mapping.
     Raises: DiskFull, DiskFault.
     """
-    for path, position, data in writes:
+    for path, position, data, fresh in writes:
         directory = path[: path.rindex("/")]
-        fresh = not disk.exists(path)
         if fresh:
             disk.make_dirs(directory)
         file = disk.open_sparse(path, file_bytes)

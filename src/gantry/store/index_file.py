@@ -48,7 +48,7 @@ class IndexFile:
     there, and cutting the file back to an earlier count is exact: each entry knows the one its slot held before it.
     """
 
-    __slots__ = ("_disk", "entry_count_max", "file", "header", "name", "path", "slot_count")
+    __slots__ = ("_disk", "_half_written", "entry_count_max", "file", "header", "name", "path", "slot_count")
 
     def __init__(self, disk: Disk, path: str, slot_count: int, entry_count_max: int, header: IndexHeader | None = None) -> None:
         self._disk = disk
@@ -57,6 +57,7 @@ class IndexFile:
         self.slot_count = slot_count
         self.entry_count_max = entry_count_max
         self.header = header or IndexHeader()
+        self._half_written = False
         self.file = OpenFile(disk, path, writable=True)
 
     @property
@@ -68,8 +69,10 @@ class IndexFile:
         return self.header.index_count >= self.entry_count_max
 
     def create(self) -> None:
-        """Makes the file, sparse. Raises: DiskFault."""
+        """Makes the file, sparse, with its header. Raises: DiskFull, DiskFault."""
         self._disk.open_sparse(self.path, self.size).close()
+        self.write_header()
+        self.file.handle().sync()
         self._disk.sync_dir(self.path[: self.path.rindex("/")])
 
     def read_header(self) -> None:
@@ -83,6 +86,9 @@ class IndexFile:
         Source: IndexFile.putKey (5.3): the time of the first entry is counted from the file before, then the header
         begins with it.
         """
+        if self._half_written:
+            # Slots that the failed try had reached would be taken for what they held before it.
+            self.cut_back(self.header)
         file = self.file.handle()
         header = IndexHeader.decode(self.header.encode())
         first_number = header.index_count
@@ -113,12 +119,14 @@ class IndexFile:
             header.end_timestamp = item.store_timestamp
             added += 1
         if added:
+            self._half_written = True
             file.pwrite(b"".join(entries), entry_position(self.slot_count, first_number))
             file.sync()
             for slot in sorted(slots):
                 file.pwrite(SLOT.pack(slots[slot]), slot_position(slot))
             file.pwrite(header.encode(), 0)
             self.header = header
+            self._half_written = False
         return added
 
     def write_header(self) -> None:
@@ -156,6 +164,7 @@ class IndexFile:
         self.header = header
         self.write_header()
         file.sync()
+        self._half_written = False
 
     def _entries_end(self, file: DiskFile, start: int) -> int:
         """Number after the last entry at or above `start` that is not zero; looks on until a whole chunk is zero."""

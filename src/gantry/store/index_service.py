@@ -32,6 +32,8 @@ class IndexService:
         self._entry_count_max = config.max_index_num
         self.files: list[IndexFile] = []
         self.pending: list[IndexKey] = []
+        self._undo: tuple[IndexFile | None, IndexHeader, list[IndexFile]] | None = None
+        """What a failed write_pending left: the file it began in with its header of before, and the files it made."""
 
     # --- loading
 
@@ -115,30 +117,50 @@ class IndexService:
         """Puts keys into the files; returns all files as they are then. Blocking; off the loop.
 
         The caller removes the keys from `pending` afterwards and takes over the returned list: until then searches
-        find them in memory. Raises: DiskFull, DiskFault; keys already in a file are found twice then, which readers bear.
+        find them in memory. Raises: DiskFull, DiskFault; the next call undoes first what this one had done.
         """
+        self._undo_failed()
         files = list(self.files)
         remaining = keys
+        made: list[IndexFile] = []
+        first = files[-1] if files else None
+        self._undo = (first, _copy(first.header) if first is not None else IndexHeader(), made)
         while remaining:
             if not files or files[-1].is_full:
-                files.append(self._create_after(files[-1] if files else None, now_ms))
+                item = self._new_after(files[-1] if files else None, now_ms)
+                made.append(item)
+                item.create()
+                files.append(item)
             added = files[-1].write(remaining)
             if files[-1].is_full or sync:
                 files[-1].sync()
             remaining = remaining[added:]
+        self._undo = None
         return files
 
-    def _create_after(self, last: IndexFile | None, now_ms: int) -> IndexFile:
+    def _undo_failed(self) -> None:
+        if self._undo is None:
+            return
+        first, header, made = self._undo
+        while made:
+            item = made[-1]
+            item.file.close()
+            if self._disk.exists(item.path):
+                self._disk.unlink(item.path)
+            made.pop()
+        if first is not None:
+            first.cut_back(_copy(header))
+        self._undo = None
+
+    def _new_after(self, last: IndexFile | None, now_ms: int) -> IndexFile:
         name = _file_name(now_ms)
         if last is not None and name <= last.name:
             name = str(int(last.name) + 1)
         item = IndexFile(self._disk, f"{self._directory}/{name}", self._slot_count, self._entry_count_max)
-        item.create()
         if last is not None:
             # The new header takes over the old one's end; its first entry's time is counted from there.
             header = last.header
             item.header = IndexHeader(header.end_timestamp, header.end_timestamp, header.end_phy_offset, header.end_phy_offset)
-            item.write_header()
         return item
 
     # --- searching
@@ -187,6 +209,10 @@ class IndexService:
                 item.file.close()
             except DiskError as error:
                 log.warning("closing %s: %s", item.path, error)
+
+
+def _copy(header: IndexHeader) -> IndexHeader:
+    return IndexHeader.decode(header.encode())
 
 
 def _file_name(now_ms: int) -> str:

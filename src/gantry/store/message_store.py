@@ -44,6 +44,7 @@ _T = TypeVar("_T")
 ArrivalListener = Callable[[str, int, int, int, int, bytes], None]
 """topic, queue id, max offset (exclusive), tagsCode, storeTimestamp (ms), encoded properties"""
 _RETRY_SPACE_MS = 1000
+_SYNC = "sync"
 
 
 class MessageStore:
@@ -179,6 +180,7 @@ class MessageStore:
         if self._loaded:
             clean = await self._flush.flush()
         await self._checkpoint.stop()
+        clean = clean and self.state.failure is None
         if clean and self._loaded:
             clean = await self._checkpoint.run(final=True)
         await self._flush.stop()
@@ -378,9 +380,10 @@ class MessageStore:
             self._expose(safe_records)
 
     def _on_failure(self, error: DiskError) -> None:
-        if isinstance(error, DiskFull):
+        if isinstance(error, DiskFull) and not error.op.startswith(_SYNC):
             self._on_full(error)
             return
+        # A failed sync is final whatever its reason: the pages it was to bring to the disk may be gone.
         if self.state.failure is None:
             self.state.failure = error
             log.error("the store is read-only from now on: %s", error)

@@ -239,6 +239,9 @@ class Recovery:
         self.report.scanned_from = scan_start
         end = self._find_end(scan_start, synced)
         self._log.wrote_offset = self._log.flushed_offset = self.report.end = end
+        if self.point.record_offset < 0 and state is not None and state.has_record and state.synced_offset == end:
+            # Nothing was scanned: the record before the end is the one known from the last time.
+            self.point = LogPoint(end, state.last_record_offset, state.last_record_size, state.last_store_timestamp)
         if not self._is_settled(state, end):
             self._cut(end)
             self._write_again(max(synced, scan_start), end)
@@ -569,6 +572,8 @@ class Recovery:
     def _write_queues(self) -> None:
         for queue in self._touched:
             upto, writes = queue.pending_writes()
+            # After a crash the names of files that are there may be in the page cache only.
+            writes = [write._replace(fresh=True) for write in writes]
             write_queue_units(self._disk, queue.file_bytes, writes)
             queue.written(upto)
             queue.trim(0)
@@ -582,11 +587,6 @@ class Recovery:
         """Queues and index to the disk, then the files that say so."""
         self._write_queues()
         self._write_index()
-        if self.point.record_offset < 0:
-            # Nothing was scanned: the record before the end is the one known before.
-            saved = self.saved
-            if saved.has_record and saved.synced_offset == end:
-                self.point = LogPoint(end, saved.last_record_offset, saved.last_record_size, saved.last_store_timestamp)
         point = self.point
         crc = 0
         if point.record_offset >= 0:

@@ -311,3 +311,32 @@ async def test_a_failed_start_gives_the_lock_back() -> None:
     with pytest.raises(StoreDamaged):
         await make_store(disk, mapped_file_size_commit_log=4096).load()
     await make_store(disk).load()
+
+
+async def test_the_synced_offset_never_goes_back_over_restarts_without_messages() -> None:
+    disk = MemoryDisk()
+    store = await filled(disk)
+    end = store.max_physical_offset
+    await store.shutdown()
+    for _ in range(2):
+        store = await started(disk)
+        await store.checkpoint()
+        state = read_synced_state(disk, f"{ROOT}/gantry/syncedOffset.json")
+        assert state is not None
+        assert state.synced_offset == state.dispatched_offset == end
+        await store.shutdown()
+
+
+async def test_several_directories_share_the_log() -> None:
+    disk = MemoryDisk()
+    paths = {"store_path_commit_log": "/a/log,/b/log", "mapped_file_size_commit_log": 4096}
+    store = await started(disk, **paths)
+    for number in range(20):
+        await put(store, message(body=b"%02d" % number * 400))
+    await store.shutdown()
+    assert disk.list_dir("/a/log")[:2] == [f"{0:020d}", f"{8192:020d}"]
+    assert disk.list_dir("/b/log")[0] == f"{4096:020d}"
+    store = await started(disk, **paths)
+    assert len(await bodies(store)) == 20
+    await store.shutdown()
+    assert check_store(disk, ROOT, commit_log_paths=["/a/log", "/b/log"]) == []
