@@ -46,8 +46,8 @@ class RegisterBrokerBody(msgspec.Struct, rename="camel"):
 class _AnyForm(msgspec.Struct, rename="camel"):
     """Enough to tell the two JSON forms apart; nothing inside is built."""
 
-    topic_config_serialize_wrapper: msgspec.Raw | None = None
-    topic_config_table: msgspec.Raw | None = None
+    topic_config_serialize_wrapper: msgspec.Raw = msgspec.Raw(b"")
+    topic_config_table: msgspec.Raw = msgspec.Raw(b"")
 
 
 def body_crc32(body: bytes) -> int:
@@ -97,7 +97,7 @@ def decode_register_broker_body(
         raise RemoteProtocolError(f"registration body of {len(body)} bytes may have more than {TOPICS_MAX} topics")
     standard = json_dialect.decode_standard(body, _AnyForm)
     if standard is not None:
-        if standard.topic_config_serialize_wrapper is None and standard.topic_config_table is not None:
+        if not standard.topic_config_serialize_wrapper and standard.topic_config_table:
             whole = json_dialect.decode_standard(body, TopicConfigWrapper)
             if whole is not None:
                 return RegisterBrokerBody(whole)
@@ -155,7 +155,7 @@ def _topic_from_line(line: str) -> TopicConfig:
         config = TopicConfig(fields[0], int(fields[1]), int(fields[2]), int(fields[3]), fields[4])
     except ValueError:
         raise RemoteProtocolError(f"topic line {line[:80]!r} lacks numbers for its queues and permission") from None
-    if len(fields) == 6 and fields[5]:
+    if len(fields) == 6 and fields[5] not in ("", "{}"):
         try:
             config.attributes = json_dialect.decode_as(fields[5].encode(), dict[str, str])
         except RemoteProtocolError:
