@@ -49,9 +49,9 @@ def test_acknowledged_messages_survive_kill_after_kill(flush: str, tmp_path: Pat
     history = History()
     numbers = [0] * (QUEUES * 2)
     broker = GantryBroker(tmp_path, "", settings={**SETTINGS, "flushDiskType": flush})
-    broker.start()
     compared = retired = 0
     try:
+        broker.start()
         for cycle in range(CYCLES):
             before = len(history.acknowledged)
             asyncio.run(load_and_kill(broker, history, numbers, rng))
