@@ -283,7 +283,8 @@ class Channel:
         if self.write_paused:
             waiting = self._transport.get_write_buffer_size()
             if waiting < self._stall_bytes:
-                self._stall_ms = now_ms
+                # The peer takes what was written long ago: slow, but neither standing still nor idle.
+                self._stall_ms = self._last_write_ms = now_ms
             self._stall_bytes = waiting
             if now_ms - self._stall_ms >= self._limits.write_stall_ms:
                 return f"the peer has taken none of {waiting} bytes for {now_ms - self._stall_ms} ms"

@@ -664,6 +664,24 @@ async def test_a_peer_that_does_not_read_is_not_read_and_then_closed(
     assert "has taken none" in channel.close_reason
 
 
+async def test_a_peer_that_reads_slowly_is_not_cut(make_world: Callable[..., Awaitable[World]]) -> None:
+    world = await make_world(RemotingLimits(write_buffer_bytes_max=10_000))
+    peer = await world.raw()
+    peer.transport.pause_reading()
+    (channel,) = world.server.channels
+    channel.invoke_oneway(RemotingCommand(40, body=bytes(2_000_000)))
+    for _ in range(10):
+        await world.clock.run_ms(30_000)
+        peer.transport.resume_reading()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        peer.transport.pause_reading()
+    assert channel.write_paused, "it has not taken everything yet"
+    assert not channel.closed, "something was taken within each time limit, of the stall and of the idle connection"
+    await world.clock.run_ms(62_000)
+    assert channel.closed
+
+
 async def test_output_has_a_last_bound(make_world: Callable[..., Awaitable[World]]) -> None:
     world = await make_world(RemotingLimits(write_buffer_bytes_max=10_000, write_buffer_bytes_abort=50_000))
     peer = await world.raw()
