@@ -72,6 +72,7 @@ class StoreKeys(Config):
         "messageDelayLevel", _DEFAULTS["message_delay_level"], doc="Delays of the levels from 1 up; s, m, h, d."
     )
     message_index_enable: bool = key("messageIndexEnable", True, doc="Keep an index of keys.")
+    index_tags_enable: bool = key("indexTagsEnable", True, doc="Index the tag too, as 5.5 does; 5.3 does not.")
     max_hash_slot_num: int = key(
         "maxHashSlotNum", _DEFAULTS["max_hash_slot_num"], minimum=1, doc="Hash slots of an index file."
     )

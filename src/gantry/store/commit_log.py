@@ -6,7 +6,7 @@ import errno
 import logging
 from collections.abc import Generator
 
-from gantry.errors import DiskError, DiskFault, DiskFull, RecordCorrupt, StoreDamaged
+from gantry.errors import DiskError, DiskFault, RecordCorrupt, StoreDamaged
 from gantry.protocol.disk.blank_record import BLANK_SIZE_MIN
 from gantry.protocol.disk.file_name import offset_file_name, parse_offset_file_name
 from gantry.protocol.message.record import RecordView
@@ -288,7 +288,3 @@ class CommitLog:
 
 
 _TIME_HEAD = 76
-
-
-def is_disk_full(error: BaseException) -> bool:
-    return isinstance(error, DiskFull)

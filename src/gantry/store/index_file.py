@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from typing import NamedTuple
 
 from gantry.protocol.disk.index_layout import (
     ENTRY_SIZE,
@@ -28,17 +27,8 @@ _CHUNK_ENTRIES = 4096
 _CHAIN_MAX = 1_000_000
 
 
-class IndexKey(NamedTuple):
-    """One key of one record. `key` is the part after `topic#`, as stored. Units: store_timestamp in ms."""
-
-    topic: str
-    key: bytes
-    physical_offset: int
-    store_timestamp: int
-
-    @property
-    def hash(self) -> int:
-        return key_hash(f"{self.topic}#{self.key.decode('utf-8', 'replace')}")
+IndexKey = tuple[str, bytes, int, int]
+"""One key of one record: topic, the part after `topic#` as stored, physical offset, storeTimestamp (ms)."""
 
 
 class IndexFile:
@@ -90,34 +80,35 @@ class IndexFile:
             # Slots that the failed try had reached would be taken for what they held before it.
             self.cut_back(self.header)
         file = self.file.handle()
+        pread = file.pread
         header = IndexHeader.decode(self.header.encode())
-        first_number = header.index_count
+        first_number = number = header.index_count
+        slot_count = self.slot_count
         slots: dict[int, int] = {}
         entries: list[bytes] = []
-        added = 0
-        for item in keys:
-            number = header.index_count
+        for topic, key, physical_offset, store_timestamp in keys:
             if number >= self.entry_count_max:
                 break
-            hashed = item.hash
-            slot = hashed % self.slot_count
+            hashed = key_hash(f"{topic}#{key.decode('utf-8', 'replace')}")
+            slot = hashed % slot_count
             previous = slots.get(slot)
             if previous is None:
-                (previous,) = SLOT.unpack(file.pread(SLOT_SIZE, slot_position(slot)))
+                previous = int.from_bytes(pread(SLOT_SIZE, slot_position(slot)), "big", signed=True)
                 if previous < 0 or previous >= number:
                     previous = 0
-            seconds = seconds_since(header.begin_timestamp, item.store_timestamp)
-            entries.append(encode_entry(hashed, item.physical_offset, seconds, previous))
+            seconds = seconds_since(header.begin_timestamp, store_timestamp)
+            entries.append(encode_entry(hashed, physical_offset, seconds, previous))
             slots[slot] = number
             if number <= 1:
-                header.begin_phy_offset = item.physical_offset
-                header.begin_timestamp = item.store_timestamp
+                header.begin_phy_offset = physical_offset
+                header.begin_timestamp = store_timestamp
             if not previous:
                 header.hash_slot_count += 1
-            header.index_count = number + 1
-            header.end_phy_offset = item.physical_offset
-            header.end_timestamp = item.store_timestamp
-            added += 1
+            number += 1
+            header.end_phy_offset = physical_offset
+            header.end_timestamp = store_timestamp
+        header.index_count = number
+        added = number - first_number
         if added:
             self._half_written = True
             file.pwrite(b"".join(entries), entry_position(self.slot_count, first_number))

@@ -111,7 +111,7 @@ class IndexService:
 
     def add(self, topic: str, keys: list[bytes], physical_offset: int, store_timestamp: int) -> None:
         for key in keys:
-            self.pending.append(IndexKey(topic, key, physical_offset, store_timestamp))
+            self.pending.append((topic, key, physical_offset, store_timestamp))
 
     def write_pending(self, keys: list[IndexKey], now_ms: int, sync: bool) -> list[IndexFile]:
         """Puts keys into the files; returns all files as they are then. Blocking; off the loop.
@@ -170,8 +170,8 @@ class IndexService:
         found: dict[int, None] = {}
         wanted = key.encode()
         for item in reversed(self.pending):
-            if item.key == wanted and item.topic == topic and begin <= item.store_timestamp <= end:
-                found[item.physical_offset] = None
+            if item[1] == wanted and item[0] == topic and begin <= item[3] <= end:
+                found[item[2]] = None
                 if len(found) >= count_max:
                     return list(found)
         hashed = key_hash(f"{topic}#{key}")
@@ -187,7 +187,7 @@ class IndexService:
     def last_update(self) -> tuple[int, int]:
         """Store time and physical offset of the newest key."""
         if self.pending:
-            return self.pending[-1].store_timestamp, self.pending[-1].physical_offset
+            return self.pending[-1][3], self.pending[-1][2]
         if self.files:
             return self.files[-1].header.end_timestamp, self.files[-1].header.end_phy_offset
         return 0, 0

@@ -30,10 +30,6 @@ class OpenFile:
             self._closing = False
         return file
 
-    @property
-    def is_open(self) -> bool:
-        return self._file is not None
-
     def pin(self) -> None:
         self._pins += 1
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import msgspec
 
-from .config import StorePaths
-
 _NO_RECORD = -1
 
 
@@ -74,7 +72,3 @@ def decode_queue_offsets(data: bytes) -> QueueOffsets:
         return msgspec.json.decode(data, type=QueueOffsets)
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from error
-
-
-def own_directories(paths: StorePaths) -> list[str]:
-    return [paths.own, paths.staging]

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from gantry.errors import RecordCorrupt, RemoteProtocolError
 from gantry.protocol.disk.consume_queue_unit import FILLER_SIZE, UNIT_SIZE, iterate_units
-from gantry.protocol.message.properties import decode_properties
 from gantry.protocol.message.record import RecordView
 
 from .commit_log import CommitLog
@@ -21,7 +20,6 @@ from .steps import Steps
 
 PULL_SIZE_MAX = 128 << 20
 _PULL_SIZE_MIN = 100
-_TRAVERSED_FILES_MAX = 10
 _READ_AHEAD_UNITS = 64
 _QUERY_ROUNDS = 3
 
@@ -215,8 +213,3 @@ class Reader:
 
 def _carries(view: RecordView, topic: str, key: bytes) -> bool:
     return view.topic == topic and key in index_keys(view.properties, 0, True)
-
-
-def properties_of(data: bytes | memoryview) -> dict[str, str]:
-    """Property map of a stored record."""
-    return decode_properties(RecordView(data).properties)

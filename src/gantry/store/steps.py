@@ -60,13 +60,3 @@ async def complete(disk: Disk, steps: Steps[T]) -> T:
     """The result, awaiting what must be awaited."""
     result = run_steps(disk, steps)
     return await result if isinstance(result, Awaitable) else result
-
-
-def run_blocking(steps: Steps[T]) -> T:
-    """The result, waiting for the disk: for work that is off the loop already."""
-    try:
-        step = next(steps)
-        while True:
-            step = steps.send(step.file.handle().pread(step.length, step.position))
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]

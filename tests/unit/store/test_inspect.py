@@ -34,7 +34,7 @@ async def test_log_queue_index_and_checkpoint_are_shown() -> None:
     assert items[-1].blank
     second = list(iterate_log(disk, f"{ROOT}/commitlog/{4096:020d}"))
     assert second[0].physical_offset == 4096
-    assert list(iterate_log(disk, LOG, start=items[2].physical_offset))[0].physical_offset == items[2].physical_offset
+    assert next(iterate_log(disk, LOG, start=items[2].physical_offset)).physical_offset == items[2].physical_offset
     units = list(iterate_queue(disk, f"{ROOT}/consumequeue/T/0/{0:020d}"))
     assert [(unit.queue_offset, unit.tags_code) for unit in units] == [(number, tags_code("A")) for number in range(8)]
     assert [unit.queue_offset for unit in iterate_queue(disk, f"{ROOT}/consumequeue/T/0/{0:020d}", start=6)] == [6, 7]
