@@ -42,6 +42,7 @@ class Channel:
         "_may_pause",
         "_next_opaque",
         "_out",
+        "_out_bytes",
         "_pause_reasons",
         "_pending",
         "_stall_bytes",
@@ -79,6 +80,7 @@ class Channel:
         self._limits = limits
         self._may_pause = may_pause
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._cork_depth = 0
         self._pending: dict[int, asyncio.Future[RemotingCommand]] = {}
         self._next_opaque = 0
@@ -115,6 +117,10 @@ class Channel:
             return
         if self._cork_depth:
             self._out.append(data)
+            self._out_bytes += len(data)
+            # What is corked waits in memory like what the transport holds: it counts for the same bound.
+            if self._out_bytes > self._limits.write_buffer_bytes_max:
+                self._flush_corked()
             return
         self._flush(data)
 
@@ -125,9 +131,7 @@ class Channel:
     def uncork(self) -> None:
         self._cork_depth -= 1
         if not self._cork_depth and self._out:
-            parts, self._out = self._out, []
-            if not self.closed:
-                self._flush(parts[0] if len(parts) == 1 else b"".join(parts))
+            self._flush_corked()
 
     async def invoke(self, command: RemotingCommand, timeout_ms: float) -> RemotingCommand:
         """Send a request and return the peer's answer, whatever its code; the command gets an opaque of this channel.
@@ -278,6 +282,11 @@ class Channel:
         self.resume_reading("output")
         self._wake_writers(None)
 
+    @property
+    def stalled_since_ms(self) -> int:
+        """Monotonic ms since when the peer has taken nothing, seen at the last look; of a channel that is write_paused."""
+        return self._stall_ms
+
     def overdue(self, now_ms: int, last_read_ms: int) -> str | None:
         """Why this connection should be closed now, if it should. Times are monotonic."""
         if self.write_paused:
@@ -295,6 +304,11 @@ class Channel:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
+    def _flush_corked(self) -> None:
+        parts, self._out, self._out_bytes = self._out, [], 0
+        if not self.closed:
+            self._flush(parts[0] if len(parts) == 1 else b"".join(parts))
+
     def _flush(self, data: bytes) -> None:
         transport = self._transport
         transport.write(data)
@@ -302,7 +316,9 @@ class Channel:
         if self.write_paused:
             waiting = transport.get_write_buffer_size()
             if waiting > self._limits.write_buffer_bytes_abort:
-                self.abort(f"the peer does not read: {waiting} bytes of output wait")
+                reason = f"the peer does not read: {waiting} bytes of output wait"
+                log.warning("connection %s is closed: %s", self.remote_address, reason)
+                self.abort(reason)
 
     def _take_opaque(self) -> int:
         opaque = self._next_opaque
@@ -344,7 +360,7 @@ class Channel:
     def _end(self, reason: str) -> None:
         # What is corked was written before the close and leaves before it.
         if self._out:
-            parts, self._out = self._out, []
+            parts, self._out, self._out_bytes = self._out, [], 0
             self._transport.write(b"".join(parts))
         self.closed = True
         self.close_reason = reason

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from gantry.errors import RemoteProtocolError
 from gantry.protocol.remoting.command import decode_frame
@@ -100,6 +101,9 @@ class ConnectionOwner(Protocol):
     def closed(self, connection: RemotingConnection) -> None:
         """It has ended; called once for each one that opened() accepted."""
 
+    def output_waits(self, connection: RemotingConnection) -> None:
+        """Its peer has not taken write_buffer_bytes_max of output."""
+
     def make_ingest(self, channel: Channel) -> Ingest: ...
 
     def make_handshake(self, channel: Channel) -> Handshake | None: ...
@@ -108,7 +112,7 @@ class ConnectionOwner(Protocol):
 class RemotingConnection:
     """An asyncio protocol. A malformed frame ends this connection and touches no other."""
 
-    __slots__ = ("_accepted", "_handshake", "_ingest", "_last_read_ms", "_owner", "_partial_since_ms", "channel")
+    __slots__ = ("_accepted", "_handshake", "_ingest", "_last_read_ms", "_owner", "_partial_since_ms", "_waiting", "channel")
 
     channel: Channel
 
@@ -118,6 +122,8 @@ class RemotingConnection:
         self._handshake: Handshake | None = None
         self._last_read_ms = 0
         self._partial_since_ms: int | None = None
+        self._waiting: deque[Frame] = deque()
+        """Whole frames of the last read that are not served yet."""
 
     # -- asyncio's callbacks ------------------------------------------------------------------------------------------
 
@@ -134,35 +140,53 @@ class RemotingConnection:
         self._ingest = owner.make_ingest(channel)
 
     def data_received(self, data: bytes) -> None:
-        channel = self.channel
-        if channel.closed:
+        if self.channel.closed:
             return
         now_ms = self._last_read_ms = self._owner.clock.monotonic_ms()
+        self._guarded(self._receive, data, now_ms)
+
+    def _receive(self, data: bytes, now_ms: int) -> None:
+        if self._handshake is not None:
+            rest = self._handshake.receive(data)
+            if rest is None:
+                self._partial_since_ms = self._partial_since_ms or now_ms
+                return
+            self._handshake = None
+            data = rest
+        frames = self._ingest.ingest(data)
+        if not self._ingest.partial:
+            self._partial_since_ms = None
+        elif frames or self._partial_since_ms is None:
+            self._partial_since_ms = now_ms
+        self._waiting.extend(frames)
+        self._serve(now_ms)
+
+    def _serve(self, now_ms: int) -> None:
+        """Serves what came, until all is done or the peer must take answers first.
+
+        Without that stop the requests of one read, a few ten kilobytes, could ask for gigabytes of answers at once.
+        """
+        channel, waiting, dispatcher = self.channel, self._waiting, self._owner.dispatcher
+        while waiting:
+            if channel.write_paused and self._owner.listens:
+                return
+            command = decode_frame(waiting.popleft())
+            if command.is_response:
+                channel.complete(command)
+            else:
+                dispatcher.serve(channel, command, now_ms)
+            if channel.closed:
+                waiting.clear()
+                return
+        if self._ingest.failure is not None:
+            raise self._ingest.failure
+
+    def _guarded(self, work: Callable[..., None], *args: Any) -> None:
+        """Does some work on input; its output leaves in one write, and input that is wrong ends this connection."""
+        channel = self.channel
         channel.cork()
         try:
-            if self._handshake is not None:
-                rest = self._handshake.receive(data)
-                if rest is None:
-                    self._partial_since_ms = self._partial_since_ms or now_ms
-                    return
-                self._handshake = None
-                data = rest
-            frames = self._ingest.ingest(data)
-            dispatcher = self._owner.dispatcher
-            for frame in frames:
-                command = decode_frame(frame)
-                if command.is_response:
-                    channel.complete(command)
-                else:
-                    dispatcher.serve(channel, command, now_ms)
-                if channel.closed:
-                    return
-            if self._ingest.failure is not None:
-                raise self._ingest.failure
-            if not self._ingest.partial:
-                self._partial_since_ms = None
-            elif frames or self._partial_since_ms is None:
-                self._partial_since_ms = now_ms
+            work(*args)
         except RemoteProtocolError as e:
             log.warning("connection from %s is closed: %s", channel.remote_address, e)
             channel.close(str(e))
@@ -177,6 +201,7 @@ class RemotingConnection:
         return False  # the transport closes itself once the output has left
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._waiting.clear()
         self.channel.lost(exc)
         if self._accepted:
             self._accepted = False
@@ -184,9 +209,13 @@ class RemotingConnection:
 
     def pause_writing(self) -> None:
         self.channel.on_pause_writing()
+        if self._accepted:
+            self._owner.output_waits(self)
 
     def resume_writing(self) -> None:
         self.channel.on_resume_writing()
+        if self._waiting and not self.channel.closed:
+            self._guarded(self._serve, self._owner.clock.monotonic_ms())
 
     # -- time limits --------------------------------------------------------------------------------------------------
 
@@ -208,9 +237,7 @@ def sweep(connections: list[RemotingConnection], now_ms: int) -> None:
             channel.end(reason)
 
 
-async def close_all(
-    clock: Clock, connections: Mapping[int, RemotingConnection], reason: str, grace_ms: float
-) -> None:
+async def close_all(clock: Clock, connections: Mapping[int, RemotingConnection], reason: str, grace_ms: float) -> None:
     """Close every connection of a live table; those whose peer does not take the rest of the output in time are cut."""
     for connection in list(connections.values()):
         connection.channel.close(reason)

@@ -141,6 +141,9 @@ class RemotingClient:
         if self._on_close is not None:
             self._on_close(channel)
 
+    def output_waits(self, connection: RemotingConnection) -> None:
+        pass  # callers wait for room by themselves (see Channel.invoke)
+
     def make_ingest(self, channel: Channel) -> Ingest:
         return FrameIngest(self.limits)
 

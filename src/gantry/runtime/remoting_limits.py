@@ -30,11 +30,16 @@ class RemotingLimits:
     in_flight_bytes_max: int = 32 * 1024 * 1024
     """Bodies of those requests. Above it the connection is not read until some of them are done."""
 
-    write_buffer_bytes_max: int = 4 * 1024 * 1024
-    """Output that the peer has not taken. Above it the connection is not read, until it is a quarter of that."""
+    write_buffer_bytes_max: int = 512 * 1024
+    """Output that the peer has not taken. Above it the connection is neither served nor read, until it is a quarter of
+    that; the answer that crosses the bound is sent whole."""
 
     write_buffer_bytes_abort: int = 64 * 1024 * 1024
     """Above it the connection is closed and its output dropped; must hold several of the largest frames."""
+
+    output_bytes_max: int = 256 * 1024 * 1024
+    """Such output of all connections of one server together. Above it, the connection whose peer has taken nothing for longest
+    is closed, and so on until it fits."""
 
     write_stall_ms: int = 60_000
     """A peer that takes nothing for so long, while output waits above the bound, is closed."""

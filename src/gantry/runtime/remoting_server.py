@@ -77,6 +77,7 @@ class RemotingServer:
         self._connections: dict[int, RemotingConnection] = {}
         self._per_host: Counter[str] = Counter()
         self._hosts: dict[int, str] = {}
+        self._stalled: dict[int, Channel] = {}
         self._sweep_timer: TimerHandle | None = None
         self._refused_logged = 0
         self._closing = False
@@ -157,6 +158,11 @@ class RemotingServer:
         if self._on_close is not None:
             self._on_close(channel)
 
+    def output_waits(self, connection: RemotingConnection) -> None:
+        channel = connection.channel
+        self._stalled[channel.id] = channel
+        self._bound_output()
+
     def make_ingest(self, channel: Channel) -> Ingest:
         return FrameIngest(self.limits) if self._ingest_factory is None else self._ingest_factory(channel)
 
@@ -165,9 +171,31 @@ class RemotingServer:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
+    def _bound_output(self) -> None:
+        """Closes connections, the one that has stood still for longest first, until what waits fits its bound.
+
+        Only those above write_buffer_bytes_max count: they are the few that matter.
+        """
+        self._stalled = {key: channel for key, channel in self._stalled.items() if channel.write_paused and not channel.closed}
+        limit = self.limits.output_bytes_max
+        waiting = sum(channel.output_bytes for channel in self._stalled.values())
+        if waiting <= limit:
+            return
+        for channel in sorted(self._stalled.values(), key=lambda channel: channel.stalled_since_ms):
+            log.warning(
+                "connection %s is closed: %d bytes of output wait for slow peers, more than %d, and this one is the slowest",
+                channel.remote_address, waiting, limit,
+            )  # fmt: skip
+            waiting -= channel.output_bytes
+            channel.abort("too much output waits, and this peer is the slowest to take it")
+            if waiting <= limit:
+                return
+
     def _sweep(self) -> None:
         self._sweep_timer = self.clock.call_later(self.limits.sweep_ms, self._sweep)
         sweep(list(self._connections.values()), self.clock.monotonic_ms())
+        if self._stalled:
+            self._bound_output()
         if self.refused_count > self._refused_logged:
             log.warning(
                 "%d connections were refused in the last %d ms: too many are open",
