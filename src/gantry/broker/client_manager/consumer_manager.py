@@ -17,7 +17,9 @@ log = logging.getLogger(__name__)
 CHANNEL_EXPIRED_MS = 120_000
 SUBSCRIPTION_EXPIRED_MS = 600_000
 COMPENSATION_COUNT_MAX = 100_000
-"""Bound on subscriptions learned from pulls; the eldest makes room. A pull names any group it likes."""
+COMPENSATION_CHARS_MAX = 4 * 1024 * 1024
+"""Bounds on subscriptions learned from pulls, and on their expressions together (a tag of two letters takes thirty times its
+length here); the eldest makes room. A pull names any group it likes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class ConsumerManager:
         self._groups: dict[str, ConsumerGroupInfo] = {}
         self._fingerprints: dict[str, int] = {}
         self._compensations: dict[tuple[str, str], _Compensation] = {}
+        self._compensation_chars = 0
 
     # -- what others ask
 
@@ -145,9 +148,14 @@ class ConsumerManager:
     def compensate_subscription(self, group: str, topic: str, subscription: SubscriptionData) -> None:
         """Remembers a subscription that came with a pull, for groups whose heartbeats carry none; expires unused."""
         key = (group, topic)
-        self._compensations.pop(key, None)
-        while len(self._compensations) >= COMPENSATION_COUNT_MAX:
-            del self._compensations[next(iter(self._compensations))]
+        if key in self._compensations:
+            self._forget_compensation(key)
+        chars = len(subscription.sub_string)
+        while self._compensations and (
+            len(self._compensations) >= COMPENSATION_COUNT_MAX or self._compensation_chars + chars > COMPENSATION_CHARS_MAX
+        ):
+            self._forget_compensation(next(iter(self._compensations)))
+        self._compensation_chars += chars
         self._compensations[key] = _Compensation(subscription, self._clock.monotonic_ms())
 
     def scan_not_active_channel(self) -> tuple[list[ClientChannel], list[GroupChange]]:
@@ -172,10 +180,13 @@ class ConsumerManager:
                 changes.append(change)
         for key, compensation in list(self._compensations.items()):
             if now - compensation.seen_monotonic_ms > self._subscription_expired_ms:
-                del self._compensations[key]
+                self._forget_compensation(key)
         return list(dead.values()), changes
 
     # -- inside
+
+    def _forget_compensation(self, key: tuple[str, str]) -> None:
+        self._compensation_chars -= len(self._compensations.pop(key).subscription.sub_string)
 
     def _remove(self, info: ConsumerGroupInfo, channel: ClientChannel, why: str) -> GroupChange | None:
         client = info.remove_channel(channel)

@@ -163,7 +163,9 @@ class PullMessageProcessor:
                 )
             except RemoteProtocolError as error:
                 log.warning("Parse the consumer's subscription failed, group: %s: %s", header.consumer_group, error)
-                raise BrokerError(ResponseCode.SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed") from None
+                raise BrokerError(
+                    ResponseCode.SUBSCRIPTION_PARSE_FAILED, f"parse the consumer's subscription failed: {error}"
+                ) from None
             consumers.compensate_subscription(header.consumer_group, header.topic, subscription)
         else:
             subscription = self._heartbeat_subscription(header, group)

@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 
 class UpdateConsumerOffsetProcessor:
-    """Takes any offset from 0 to the queue's end; a higher one is brought down to the end, a negative one refused.
+    """Takes any offset from 0 to the queue's end; a higher one is brought down to the end, a negative one refused, and so is
+    one of a queue that never was.
 
     Source: ConsumerManageProcessor.updateConsumerOffset (5.3), which takes every number; the bounds are our decision.
     """
@@ -32,7 +33,8 @@ class UpdateConsumerOffsetProcessor:
         broker, group, topic, queue_id = self._broker, header.consumer_group, header.topic, header.queue_id
         if not broker.subscriptions.contains(group):
             raise BrokerError(ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, f"Group {group} not exist!")
-        if not broker.topics.contains(topic):
+        config = broker.topics.select(topic)
+        if config is None:
             raise BrokerError(ResponseCode.TOPIC_NOT_EXIST, f"Topic {topic} not exist!")
         if queue_id < 0 or header.commit_offset < 0:
             raise BrokerError(
@@ -45,6 +47,13 @@ class UpdateConsumerOffsetProcessor:
             return request.reply(remark="Offset has been previously reset")
         offset = header.commit_offset
         end = broker.store.max_offset(topic, queue_id)
+        queue_nums = max(config.read_queue_nums, config.write_queue_nums)
+        if queue_id >= queue_nums and not end:
+            # A queue with messages that the topic no longer has is still somebody's; one that never was is a mistake, and
+            # each such row would stay in the table for ever.
+            raise BrokerError(
+                ResponseCode.INVALID_PARAMETER, f"queueId[{queue_id}] is illegal, topic {topic} has {queue_nums} queues"
+            )
         if offset > end:
             log.warning(
                 "group %s commits offset %d of %s queue %d, above its end %d: brought down", group, offset, topic, queue_id, end
