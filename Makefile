@@ -26,7 +26,7 @@ lint: $(VENV)/.installed-lint   ## ruff and mypy
 	$(BIN)/mypy
 
 interop: $(INSTALLED)   ## official clients, tools and servers against ours (needs Java, Maven and Go)
-	$(BIN)/python -m pytest -q tests/interop
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup tests/interop
 
 bench: $(VENV)/.installed-bench   ## about three minutes, side by side with the official broker where Java is there
 	$(BIN)/python -m benchmarks.run --short

@@ -19,13 +19,14 @@ TAKE_OVER_S = 15.0
 
 
 def _warm_up(bench: Bench, sender: Sender, names: list[str], nudge: Callable[[], object] | None = None) -> list[str]:
-    """Sends one message to each queue again and again until three consumers share them; returns all bodies sent."""
+    """Sends one message to each queue again and again until all consumers share them; returns all bodies sent."""
     bodies: list[str] = []
+    fair = {2: [4, 4], 3: [2, 3, 3]}[len(names)]
 
     def shared_among_all() -> bool:
         if nudge is not None:
             nudge()
-        batch = [f"warm-{len(bodies) + queue}" for queue in range(QUEUES)]
+        batch = [f"warm{len(names)}-{len(bodies) + queue}" for queue in range(QUEUES)]
         bodies.extend(batch)
         results = sender.send([{"body": body, "queue": queue} for queue, body in enumerate(batch)])
         assert {each.get("status") for each in results} == {"SEND_OK"}, results
@@ -34,11 +35,11 @@ def _warm_up(bench: Bench, sender: Sender, names: list[str], nudge: Callable[[],
         except AssertionError:
             return False
         owners = [sum(each.body in batch for each in bench.consumed(name)) for name in names]
-        return sorted(owners) == [2, 3, 3]
+        return sorted(owners) == fair
 
     eventually(
         shared_among_all,
-        TAKE_OVER_S,
+        TAKE_OVER_S if nudge is None else 40,
         lambda: f"queues not shared: {[sorted({e.queue for e in bench.consumed(name)}) for name in names]}",
         poll_s=0.2,
     )
@@ -84,21 +85,30 @@ def test_concurrent_consumers_lose_nothing_when_one_of_three_is_killed(bench: Be
     assert taken_over == killed_queues, "the killed consumer's queues were not all taken over: the kill came too late"
 
 
-def test_orderly_consumers_keep_order_and_single_ownership_when_one_of_three_is_killed(bench: Bench) -> None:
+def test_orderly_consumers_keep_order_and_single_ownership_when_one_joins_and_is_killed(bench: Bench) -> None:
+    """Two consumers, a third that joins while their listeners are busy, and is killed while messages flow."""
     sender = bench.producer(bench.drivers[0])
     sender.create_topic(queues=QUEUES)
     options: dict[str, Any] = {"orderly": True, "consume_ms": 1, "lock_interval_ms": LOCK_RENEW_MS}
-    names = [bench.consumer(driver, **options) for driver in bench.drivers]
+    names = [bench.consumer(driver, **options) for driver in bench.drivers[:2]]
 
     def nudge(count: int = 3) -> None:
         # A consumer that failed to lock a queue tries again only at its next look, by default 20 s later.
-        for driver, name in list(zip(bench.drivers, names, strict=True))[:count]:
+        for driver, name in list(zip(bench.drivers, names, strict=False))[:count]:
             driver.call("rebalance", name=name)
 
     sent = _warm_up(bench, sender, names, nudge)
+    # Each queue's owner is inside its listener for 1.5 s when the newcomer asks for its share.
+    slow = [f"slow-{queue}" for queue in range(QUEUES)]
+    sender.send([{"body": body, "queue": queue} for queue, body in enumerate(slow)])
+    sent += slow
+    names.append(bench.consumer(bench.drivers[2], **options))
+    sent += _warm_up(bench, sender, names, nudge)
+
+    already = len(bench.consumed(*names))
     finish = sender.begin_bulk(COUNT, "m-", mode="ordered", queues=QUEUES)
     eventually(
-        lambda: len(bench.consumed(*names)) >= KILL_AFTER and len(bench.consumed(names[2])) > 200,
+        lambda: len(bench.consumed(*names)) >= already + 2_000 and len(bench.consumed(names[2])) > 200,
         60,
         _progress(bench, names, COUNT),
     )

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -10,6 +11,9 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 )
+
+// slow is how long the listener is busy with a message whose body begins with "slow-".
+const slow = 1500 * time.Millisecond
 
 // pushConsumers are push consumers; each message that was consumed becomes one line, written before the consumption is
 // confirmed.
@@ -64,7 +68,11 @@ func (p *pushConsumers) start(asked request) (object, error) {
 			good := true
 			for _, message := range messages {
 				began := time.Now().UnixMicro()
-				time.Sleep(pause)
+				if strings.HasPrefix(string(message.Body), "slow-") {
+					time.Sleep(slow)
+				} else {
+					time.Sleep(pause)
+				}
 				line := toldMessage(message)
 				line["event"], line["consumer"] = "message", name
 				line["began"], line["ended"] = began, time.Now().UnixMicro()

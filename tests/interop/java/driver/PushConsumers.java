@@ -12,6 +12,9 @@ import org.apache.rocketmq.common.message.MessageExt;
 
 /** Push consumers; each message that was consumed becomes one line, written before the consumption is confirmed. */
 final class PushConsumers {
+    /** How long the listener is busy with a message whose body begins with "slow-". */
+    private static final long SLOW_MS = 1_500;
+
     private final Map<String, DefaultMQPushConsumer> open = new ConcurrentHashMap<>();
     private final Wire wire;
 
@@ -71,9 +74,11 @@ final class PushConsumers {
         boolean good = true;
         for (MessageExt message : messages) {
             long began = Wire.nowMicros();
-            if (consumeMs > 0) {
+            String body = new String(message.getBody(), java.nio.charset.StandardCharsets.UTF_8);
+            long pause = body.startsWith("slow-") ? SLOW_MS : consumeMs;
+            if (pause > 0) {
                 try {
-                    Thread.sleep(consumeMs);
+                    Thread.sleep(pause);
                 } catch (InterruptedException stopped) {
                     return false;
                 }
