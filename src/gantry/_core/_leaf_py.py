@@ -33,9 +33,7 @@ def java_string_hash(text: str) -> int:
     return value - 0x100000000 if value & 0x80000000 else value
 
 
-def scan_records(
-    buffer: bytes | bytearray | memoryview, start: int, end: int, check_crc: bool
-) -> tuple[list[int], int, int]:
+def scan_records(buffer: bytes | bytearray | memoryview, start: int, end: int, check_crc: bool) -> tuple[list[int], int, int]:
     """Walks whole records of a commit log file.
 
     Returns: starts of the good records in order, where the walk ended (a byte position in `buffer`), and why
@@ -69,9 +67,7 @@ def scan_records(
         view.release()
 
 
-def _check(
-    view: memoryview, position: int, size: int, magic: int, body_crc: int, end: int, check_crc: bool
-) -> int:
+def _check(view: memoryview, position: int, size: int, magic: int, body_crc: int, end: int, check_crc: bool) -> int:
     """0 when the record at `position` is whole and its lengths add up, else an END_ constant."""
     if size < 91 or size > end - position:
         return END_BAD_SIZE

@@ -39,6 +39,4 @@ class SubscriptionGroupConfig(msgspec.Struct, rename="camel"):
     attributes: dict[str, str] = msgspec.field(default_factory=dict)
 
     def copy(self) -> SubscriptionGroupConfig:
-        return msgspec.structs.replace(
-            self, attributes=dict(self.attributes), group_retry_policy=dict(self.group_retry_policy)
-        )
+        return msgspec.structs.replace(self, attributes=dict(self.attributes), group_retry_policy=dict(self.group_retry_policy))

@@ -1,11 +1,11 @@
 """Configuration, declared once per key: official name, sentence, type, unit, default, bounds, reloadable.
 
-    class NamesrvConfig(Config):
-        listen_port: int = key("listenPort", 9876, doc="Port to listen on.", minimum=0, maximum=65535)
+class NamesrvConfig(Config):
+    listen_port: int = key("listenPort", 9876, doc="Port to listen on.", minimum=0, maximum=65535)
 
-    config = NamesrvConfig.from_properties(parse_properties(text))
-    config.listen_port, config.unknown                     # keys this version does not know are kept, and warned about
-    config.update("listenPort", "9877")                    # at run time: reloadable keys only
+config = NamesrvConfig.from_properties(parse_properties(text))
+config.listen_port, config.unknown                     # keys this version does not know are kept, and warned about
+config.update("listenPort", "9877")                    # at run time: reloadable keys only
 """
 
 from __future__ import annotations
@@ -289,4 +289,3 @@ def _kind_of(hint: Any, where: str) -> tuple[type, bool]:
     if hint not in (int, float, bool, str):
         raise TypeError(f"{where}: {hint} is not a type a key can have")
     return hint, optional
-

@@ -129,9 +129,7 @@ class Disk(Protocol):
         Bounded: waits when too much is under way.
         """
 
-    def open(
-        self, path: str, *, create: bool = False, size: int | None = None, writable: bool = True
-    ) -> DiskFile:
+    def open(self, path: str, *, create: bool = False, size: int | None = None, writable: bool = True) -> DiskFile:
         """Open a file; symbolic links as the last part of the path are refused.
 
         With `create` a missing file is made; with `size` too, a file shorter than that gets its blocks up to exactly
@@ -181,9 +179,7 @@ class Disk(Protocol):
 
     def read_file(self, path: str) -> bytes: ...
 
-    def replace_file(
-        self, path: str, data: bytes, *, keep_backup: bool = True, checksum_path: str | None = None
-    ) -> None:
+    def replace_file(self, path: str, data: bytes, *, keep_backup: bool = True, checksum_path: str | None = None) -> None:
         """Put a metadata file in place of the old one; see `replace.replace_file` for the order of its steps."""
 
 

@@ -33,14 +33,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_NO_LINKS = frozenset(
-    (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES, errno.EXDEV)
-)
+_NO_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES, errno.EXDEV))
 
 
-def replace_file(
-    disk: Disk, path: str, data: bytes, *, keep_backup: bool = True, checksum_path: str | None = None
-) -> None:
+def replace_file(disk: Disk, path: str, data: bytes, *, keep_backup: bool = True, checksum_path: str | None = None) -> None:
     """Put `data` in place of the file's content; blocking (it syncs): hand it to Disk.run on a loop.
 
     `keep_backup` keeps the content it replaces as `<path>.bak`. `checksum_path` names a sidecar for `checksum_text`; it
@@ -75,9 +71,7 @@ def checksum_text(data: bytes) -> bytes:
     return b"crc32=%08x size=%d\n" % (zlib.crc32(data), len(data))
 
 
-def load_file(
-    disk: Disk, path: str, parse: Callable[[bytes], T], *, checksum_path: str | None = None
-) -> T | None:
+def load_file(disk: Disk, path: str, parse: Callable[[bytes], T], *, checksum_path: str | None = None) -> T | None:
     """Read and parse a metadata file, or else its `.bak` copy.
 
     `parse` raises ValueError (UnicodeDecodeError and JSON errors are such) for content it cannot use; an empty file

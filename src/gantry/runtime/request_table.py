@@ -136,11 +136,7 @@ class RequestDispatcher:
             ctx.reply_later(request.reply(ResponseCode.GO_AWAY, "please go away"))
             return
         if channel.overloaded:
-            ctx.reply_later(
-                request.reply(
-                    ResponseCode.SYSTEM_BUSY, "[OVERLOAD]system busy, start flow control for a while"
-                )
-            )
+            ctx.reply_later(request.reply(ResponseCode.SYSTEM_BUSY, "[OVERLOAD]system busy, start flow control for a while"))
             return
         try:
             header = row.header.decode(request.ext_fields) if row.header is not None else None

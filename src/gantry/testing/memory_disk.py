@@ -193,9 +193,7 @@ class MemoryDisk:
             await self.before_run()
         return fn(*args)
 
-    def open(
-        self, path: str, *, create: bool = False, size: int | None = None, writable: bool = True
-    ) -> MemoryFile:
+    def open(self, path: str, *, create: bool = False, size: int | None = None, writable: bool = True) -> MemoryFile:
         self._gate("open", path)
         node, created = self._open_node(path, create=create)
         file = MemoryFile(self, path, node, writable=writable)
@@ -331,9 +329,7 @@ class MemoryDisk:
         finally:
             file.close()
 
-    def replace_file(
-        self, path: str, data: bytes, *, keep_backup: bool = True, checksum_path: str | None = None
-    ) -> None:
+    def replace_file(self, path: str, data: bytes, *, keep_backup: bool = True, checksum_path: str | None = None) -> None:
         replace_file(self, path, data, keep_backup=keep_backup, checksum_path=checksum_path)
 
     # -- the gate -----------------------------------------------------------------------------------------------------

@@ -337,5 +337,3 @@ class _Wires:
             return [data]
         cuts = sorted({self.rng.randrange(len(data)) for _ in range(1 + self.rng.randrange(3))} - {0})
         return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-
-

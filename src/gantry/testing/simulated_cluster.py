@@ -1,14 +1,14 @@
 """A cluster of simulated machines: one seed decides everything, and time passes only as the scenario needs it.
 
-    cluster = SimulatedCluster(seed=7, broker_count=2)
+cluster = SimulatedCluster(seed=7, broker_count=2)
 
-    async def scenario() -> None:
-        async with cluster.producer() as producer:
-            await producer.send(Message.of("Orders", b"one coffee"))
-            await cluster.crash(cluster.brokers[0], "subset")
-            ...
+async def scenario() -> None:
+    async with cluster.producer() as producer:
+        await producer.send(Message.of("Orders", b"one coffee"))
+        await cluster.crash(cluster.brokers[0], "subset")
+        ...
 
-    await cluster.run(scenario)
+await cluster.run(scenario)
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ class SimulatedNameServer:
                 "configStorePath": f"{_STORE}/namesrv/namesrv.properties",
             }
         )
-        controller = NamesrvController(
-            config, net=self._cluster.net_of(self.name), clock=self._cluster.clock, disk=self._disk
-        )
+        controller = NamesrvController(config, net=self._cluster.net_of(self.name), clock=self._cluster.clock, disk=self._disk)
         _, self._port = await controller.start()
         self._controller = controller
 

@@ -155,9 +155,7 @@ async def test_all_topics_whole_and_by_pages() -> None:
             )
             names += page["topicConfigTable"]
         assert names == sorted(rig.context.topics.table)
-        stale = await rig.ask_json(
-            GetAllTopicConfigRequestHeader(topic_seq=10, data_version='{"counter":-1}', max_topic_num=5)
-        )
+        stale = await rig.ask_json(GetAllTopicConfigRequestHeader(topic_seq=10, data_version='{"counter":-1}', max_topic_num=5))
         assert list(stale["topicConfigTable"]) == names[:5]
 
 

@@ -115,9 +115,7 @@ class Stage:
             producer_data_set=[ProducerData(group) for group in producer_groups],
             consumer_data_set=[] if consumer is None else [consumer],
         )
-        command = RemotingCommand(
-            RequestCode.HEART_BEAT, language=LanguageCode.JAVA, version=479, body=encode_heartbeat(data)
-        )
+        command = RemotingCommand(RequestCode.HEART_BEAT, language=LanguageCode.JAVA, version=479, body=encode_heartbeat(data))
         assert (await peer.ask(command)).code == 0
         return peer
 

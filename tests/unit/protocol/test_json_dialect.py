@@ -27,9 +27,7 @@ def test_every_recorded_json_body_reads_and_round_trips(name: str) -> None:
     assert seen > 10
 
 
-@pytest.mark.parametrize(
-    "path", sorted(GOLDEN.glob("**/config/**/*.json")), ids=lambda path: str(path.relative_to(GOLDEN))
-)
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("**/config/**/*.json")), ids=lambda path: str(path.relative_to(GOLDEN)))
 def test_every_recorded_config_file_reads_and_round_trips(path: Path) -> None:
     value = json_dialect.decode(path.read_bytes())
     assert json_dialect.decode(json_dialect.encode(value, pretty=True)) == value

@@ -153,9 +153,7 @@ def test_secrets_are_masked_wherever_configuration_is_shown() -> None:
     interval=st.integers(0, 2**63 - 1),
 )
 def test_what_is_saved_is_loaded_again(port: int, ratio: float, enabled: bool, text: str, interval: int) -> None:
-    config = ServerConfig(
-        listen_port=port, ratio=ratio, enabled=enabled, namesrv_addr=text or None, flush_interval=interval
-    )
+    config = ServerConfig(listen_port=port, ratio=ratio, enabled=enabled, namesrv_addr=text or None, flush_interval=interval)
     config.unknown["later.key"] = text
     saved = format_properties(config.to_properties())
     loaded = ServerConfig.from_properties(parse_properties(saved))

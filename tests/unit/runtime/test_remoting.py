@@ -159,14 +159,9 @@ async def test_an_answer_comes_back_to_who_asked(world: World) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_any_split_of_the_stream_gives_the_same_answers(
-    make_world: Callable[..., Awaitable[World]], seed: int
-) -> None:
+async def test_any_split_of_the_stream_gives_the_same_answers(make_world: Callable[..., Awaitable[World]], seed: int) -> None:
     world = await make_world(rng=SeededRng(seed))
-    tasks = [
-        asyncio.ensure_future(world.client.invoke(ADDRESS, _request(ECHO, bytes([i]) * i * 37), 1000))
-        for i in range(30)
-    ]
+    tasks = [asyncio.ensure_future(world.client.invoke(ADDRESS, _request(ECHO, bytes([i]) * i * 37), 1000)) for i in range(30)]
     await settle()
     assert [task.result().body for task in tasks] == [bytes([i]) * i * 37 for i in range(30)]
 
@@ -237,9 +232,7 @@ async def test_default_handler_takes_unknown_codes(world: World) -> None:
         (ValueError("odd"), 1, "ValueError: odd"),
     ],
 )
-async def test_what_a_handler_raises_becomes_an_answer(
-    world: World, failure: Exception, code: int, remark: str
-) -> None:
+async def test_what_a_handler_raises_becomes_an_answer(world: World, failure: Exception, code: int, remark: str) -> None:
     world.failure = failure
     answer = await world.ask(_request(FAIL))
     assert (answer.code, answer.remark) == (code, remark)
@@ -839,9 +832,7 @@ async def test_close_lets_running_requests_end(world: World) -> None:
 
 
 async def test_close_does_not_wait_for_ever(world: World) -> None:
-    task = asyncio.ensure_future(
-        world.client.invoke(ADDRESS, RemotingCommand(SLOW, ext_fields={"ms": "60000"}), 600_000)
-    )
+    task = asyncio.ensure_future(world.client.invoke(ADDRESS, RemotingCommand(SLOW, ext_fields={"ms": "60000"}), 600_000))
     await settle()
     closing = asyncio.ensure_future(world.server.close(grace_ms=1000))
     await world.clock.run_ms(1000)

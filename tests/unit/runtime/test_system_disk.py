@@ -132,9 +132,7 @@ def test_a_failed_sync_poisons_the_file_for_good(
     fresh.sync()
 
 
-def test_syncs_beside_a_failing_one_fail_too(
-    disk: SystemDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_syncs_beside_a_failing_one_fail_too(disk: SystemDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The kernel tells a write-back error to one caller only; the others must not take that for success.
     file = disk.open(str(tmp_path / "a"), create=True)
     first_in, go_on = threading.Event(), threading.Event()
@@ -203,9 +201,7 @@ def test_short_writes_are_completed(disk: SystemDisk, tmp_path: Path, monkeypatc
     assert file.size == 23
 
 
-def test_nowait_reads_of_a_system_that_cannot_tell(
-    disk: SystemDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nowait_reads_of_a_system_that_cannot_tell(disk: SystemDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = disk.open(str(tmp_path / "a"), create=True)
     file.pwrite(b"1", 0)
 
@@ -235,9 +231,7 @@ sys.stdin.read()
 def test_the_lock_of_another_process_is_respected(disk: SystemDisk, tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     Path(path).touch()
-    child = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    child = subprocess.Popen([sys.executable, "-c", _HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == "held\n"

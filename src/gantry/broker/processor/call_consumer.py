@@ -29,20 +29,15 @@ async def call_consumer(
     if client.version < V3_1_8_SNAPSHOT:
         raise BrokerError(
             ResponseCode.SYSTEM_ERROR,
-            f"The Consumer <{client_id}> Version <{client.version}> too low to finish, "
-            "please upgrade it to V3_1_8_SNAPSHOT",
+            f"The Consumer <{client_id}> Version <{client.version}> too low to finish, please upgrade it to V3_1_8_SNAPSHOT",
         )
     asked = RemotingCommand(request.code, ext_fields=dict(request.ext_fields or {}), body=body)
     try:
         answer = await client.channel.invoke(asked, CALL_TIMEOUT_MS)
     except RemotingTimeout as error:
-        raise BrokerError(
-            ResponseCode.CONSUME_MSG_TIMEOUT, f"consumer <{group}> <{client_id}> Timeout: {error}"
-        ) from None
+        raise BrokerError(ResponseCode.CONSUME_MSG_TIMEOUT, f"consumer <{group}> <{client_id}> Timeout: {error}") from None
     except RemotingError as error:
-        raise BrokerError(
-            ResponseCode.SYSTEM_ERROR, f"invoke consumer <{group}> <{client_id}> Exception: {error}"
-        ) from None
+        raise BrokerError(ResponseCode.SYSTEM_ERROR, f"invoke consumer <{group}> <{client_id}> Exception: {error}") from None
     reply = request.reply(answer.code, answer.remark, body=answer.body)
     reply.ext_fields = answer.ext_fields
     return reply

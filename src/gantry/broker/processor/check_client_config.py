@@ -30,7 +30,5 @@ class CheckClientConfigProcessor:
         subscription = json_dialect.decode_request(request.body, CheckClientRequestBody).subscription_data
         kind = EXPRESSION_TAG if subscription is None else subscription.expression_type
         if kind not in ("", EXPRESSION_TAG):
-            raise BrokerError(
-                ResponseCode.SYSTEM_ERROR, f"The broker does not support consumer to filter message by {kind}"
-            )
+            raise BrokerError(ResponseCode.SYSTEM_ERROR, f"The broker does not support consumer to filter message by {kind}")
         return request.reply()

@@ -26,7 +26,5 @@ class GetBrokerHaStatusProcessor:
 
     def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
         broker = self._broker
-        info = HARuntimeInfo(
-            master=not broker.config.is_slave, master_commit_log_max_offset=broker.store.max_physical_offset
-        )
+        info = HARuntimeInfo(master=not broker.config.is_slave, master_commit_log_max_offset=broker.store.max_physical_offset)
         return json_reply(request, info)

@@ -30,9 +30,7 @@ class GetConsumerConnectionListProcessor:
     ) -> RemotingCommand:
         info = self._broker.consumers.group_info(header.consumer_group)
         if info is None:
-            raise BrokerError(
-                ResponseCode.CONSUMER_NOT_ONLINE, f"the consumer group[{header.consumer_group}] not online"
-            )
+            raise BrokerError(ResponseCode.CONSUMER_NOT_ONLINE, f"the consumer group[{header.consumer_group}] not online")
         body = ConsumerConnection(
             connection_set=[connection_of(client) for client in info.channels.values()],
             subscription_table=info.subscriptions,

@@ -23,9 +23,7 @@ class GetTopicConfigProcessor:
     def __init__(self, broker: BrokerContext) -> None:
         self._broker = broker
 
-    def __call__(
-        self, ctx: RequestContext, request: RemotingCommand, header: GetTopicConfigRequestHeader
-    ) -> RemotingCommand:
+    def __call__(self, ctx: RequestContext, request: RemotingCommand, header: GetTopicConfigRequestHeader) -> RemotingCommand:
         topic = self._broker.topics.select(header.topic)
         if topic is None:
             raise BrokerError(ResponseCode.TOPIC_NOT_EXIST, f"No topic in this broker. topic: {header.topic}")

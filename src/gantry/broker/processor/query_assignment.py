@@ -51,9 +51,7 @@ class QueryAssignmentProcessor:
             body.message_queue_assignments = [MessageQueueAssignment(queue, mode.mode) for queue in queues]
         return json_reply(request, body)
 
-    async def _allocate(
-        self, asked: QueryAssignmentRequestBody, mode: MessageRequestModeBody
-    ) -> list[MessageQueue] | None:
+    async def _allocate(self, asked: QueryAssignmentRequestBody, mode: MessageRequestModeBody) -> list[MessageQueue] | None:
         queues = await topic_queues(self._broker, asked.topic)
         if queues is None or asked.message_model == BROADCASTING:
             return queues

@@ -142,9 +142,7 @@ class ResetOffsetProcessor:
     def _check_range(self, topic: str, queue_id: int, offset: int) -> None:
         first, end = self._broker.store.min_offset(topic, queue_id), self._broker.store.max_offset(topic, queue_id)
         if offset < max(first, 0) or offset > end + 1:
-            raise BrokerError(
-                ResponseCode.SYSTEM_ERROR, f"Target offset {offset} not in consume queue range [{first}-{end}]"
-            )
+            raise BrokerError(ResponseCode.SYSTEM_ERROR, f"Target offset {offset} not in consume queue range [{first}-{end}]")
 
     async def _search(self, topic: str, queue_id: int, timestamp: int) -> int:
         """The offset of a time; the queue's end for a negative one."""

@@ -19,9 +19,7 @@ class UnregisterClientProcessor:
     def __init__(self, broker: BrokerContext) -> None:
         self._broker = broker
 
-    def __call__(
-        self, ctx: RequestContext, request: RemotingCommand, header: UnregisterClientRequestHeader
-    ) -> RemotingCommand:
+    def __call__(self, ctx: RequestContext, request: RemotingCommand, header: UnregisterClientRequestHeader) -> RemotingCommand:
         broker = self._broker
         if header.producer_group:
             broker.producers.unregister(header.producer_group, ctx.channel)

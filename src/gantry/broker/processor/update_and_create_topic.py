@@ -66,9 +66,7 @@ async def update_topics(broker: BrokerContext, wanted: list[tuple[TopicConfig, M
         if not broker.config.enable_mixed_message_type and attribute_changes.get("+" + MESSAGE_TYPE) == MIXED:
             raise BrokerError(ResponseCode.INVALID_PARAMETER, "MIXED message type is not supported.")
         known = broker.topics.select(topic.topic_name)
-        topic.attributes = alter_attributes(
-            TOPIC_ATTRIBUTES, None if known is None else known.attributes, attribute_changes
-        )
+        topic.attributes = alter_attributes(TOPIC_ATTRIBUTES, None if known is None else known.attributes, attribute_changes)
         if topic != known:
             changed.append(topic)
     if changed:

@@ -30,12 +30,8 @@ class ViewBrokerStatsDataProcessor:
     ) -> RemotingCommand:
         item = self._broker.stats.find(header.stats_name, header.stats_key)
         if item is None:
-            raise BrokerError(
-                ResponseCode.SYSTEM_ERROR, f"The stats <{header.stats_name}> <{header.stats_key}> not exist"
-            )
-        body = BrokerStatsData(
-            stats_minute=_item(item.minute()), stats_hour=_item(item.hour()), stats_day=_item(item.day())
-        )
+            raise BrokerError(ResponseCode.SYSTEM_ERROR, f"The stats <{header.stats_name}> <{header.stats_key}> not exist")
+        body = BrokerStatsData(stats_minute=_item(item.minute()), stats_hour=_item(item.hour()), stats_day=_item(item.day()))
         return json_reply(request, body)
 
 

@@ -72,9 +72,7 @@ class FrameDecoder:
         if header_length > total - 4:
             raise RemoteProtocolError(f"header of {header_length} bytes does not fit into a frame of {total + 4} bytes")
         if header_length > self._header_bytes_max:
-            raise RemoteProtocolError(
-                f"header of {header_length} bytes exceeds the limit of {self._header_bytes_max} bytes"
-            )
+            raise RemoteProtocolError(f"header of {header_length} bytes exceeds the limit of {self._header_bytes_max} bytes")
         if serialize_type > 1:
             raise RemoteProtocolError(f"header serialization {serialize_type} is neither JSON (0) nor ROCKETMQ (1)")
         end = start + 4 + total
