@@ -171,6 +171,12 @@ class BrokerConfig(StoreKeys):
     server_channel_max_idle_time_seconds: int = key(
         "serverChannelMaxIdleTimeSeconds", 120, doc="Connections silent for so long are closed.", unit="s", minimum=1
     )
+    connections_max: int = key(
+        "connectionsMax", 20_000, doc="Connections to one port; further ones are closed at once.", minimum=1
+    )
+    connections_per_address_max: int = key(
+        "connectionsPerAddressMax", 4_000, doc="Connections to one port from one address; further ones are closed.", minimum=1
+    )
 
     # -- administration
     enable_mixed_message_type: bool = key(

@@ -150,7 +150,11 @@ class BrokerController:
         )
         self._engine = HotEngine(self.context)
         main, fast = build_request_tables(self.context)
-        self._limits = RemotingLimits(idle_ms=config.server_channel_max_idle_time_seconds * 1000)
+        self._limits = RemotingLimits(
+            idle_ms=config.server_channel_max_idle_time_seconds * 1000,
+            connections_max=config.connections_max,
+            connections_per_address_max=config.connections_per_address_max,
+        )
         self._server = self._make_server(main)
         self._fast_server = self._make_server(fast)
         self._saving: asyncio.Task[None] | None = None

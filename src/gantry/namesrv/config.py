@@ -27,6 +27,12 @@ class NamesrvConfig(Config):
         minimum=1,
         maximum=86_400,
     )
+    connections_max: int = key(
+        "connectionsMax", 20_000, doc="Connections at a time; further ones are closed at once.", minimum=1
+    )
+    connections_per_address_max: int = key(
+        "connectionsPerAddressMax", 4_000, doc="Connections from one address; further ones are closed at once.", minimum=1
+    )
 
     rocketmq_home: str = key(
         "rocketmqHome",

@@ -47,7 +47,11 @@ class NamesrvController:
         self.routes = RouteInfoManager(config)
         self.kv_config = KVConfigManager(disk, config.kv_config_path)
         self._clock = clock
-        limits = RemotingLimits(idle_ms=config.server_channel_max_idle_time_seconds * 1_000)
+        limits = RemotingLimits(
+            idle_ms=config.server_channel_max_idle_time_seconds * 1_000,
+            connections_max=config.connections_max,
+            connections_per_address_max=config.connections_per_address_max,
+        )
         self._client = RemotingClient(net, clock)
         self._service = RouteService(
             self.routes, UnregistrationQueue(config.unregister_broker_queue_capacity), clock, self._client

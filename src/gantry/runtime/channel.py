@@ -52,6 +52,7 @@ class Channel:
         "attributes",
         "close_reason",
         "closed",
+        "descriptor",
         "id",
         "in_flight_bytes",
         "in_flight_count",
@@ -75,6 +76,9 @@ class Channel:
         peer = transport.get_extra_info("peername") or ("", 0)
         local = transport.get_extra_info("sockname") or ("", 0)
         self.local_host, self.local_port = str(local[0]), int(local[1])
+        sock = transport.get_extra_info("socket")
+        self.descriptor = -1 if sock is None else int(sock.fileno())
+        """Number of its socket in this process; -1 in memory."""
         self._transport = transport
         self._clock = clock
         self._limits = limits

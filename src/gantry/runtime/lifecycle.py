@@ -13,6 +13,7 @@ from gantry.errors import MQError
 
 from . import loop
 from .logging_setup import boot_line, fail_line
+from .open_files import raise_open_files_limit
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ def run_app(make: Callable[[], App]) -> int:
     Errors of the start end the process with their sentence on stderr, not with a trace back; a second signal while
     stopping ends it at once.
     """
+    raise_open_files_limit()
     try:
         return loop.run(_run(make))
     except KeyboardInterrupt:

@@ -21,6 +21,7 @@ from .connection import (
     sweep,
 )
 from .net import Listener, Net
+from .open_files import open_files_limit
 from .remoting_limits import RemotingLimits
 from .request_table import Answer, Handler, RequestContext, RequestDispatcher, RequestRow, RequestTable
 
@@ -78,6 +79,7 @@ class RemotingServer:
         self._per_host: Counter[str] = Counter()
         self._hosts: dict[int, str] = {}
         self._stalled: dict[int, Channel] = {}
+        self._descriptor_end = open_files_limit() * 3 // 4
         self._sweep_timer: TimerHandle | None = None
         self._refused_logged = 0
         self._closing = False
@@ -125,6 +127,9 @@ class RemotingServer:
         reason = None
         if self._closing:
             reason = "the server stops"
+        elif channel.descriptor >= self._descriptor_end:
+            # Descriptors are handed out lowest first. The rest is for files: without them the store cannot write.
+            reason = f"{self._descriptor_end} files and connections are open, a quarter of what is allowed is kept for files"
         elif len(self._connections) >= self.limits.connections_max:
             reason = f"{self.limits.connections_max} connections are open"
         elif self._per_host[host] >= self.limits.connections_per_address_max:

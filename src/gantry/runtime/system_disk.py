@@ -29,14 +29,15 @@ T = TypeVar("T")
 
 _O_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
-_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+# Too many open files is a lack of room as well: nothing was written, and it passes when connections end.
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE))
 _PREFAULT_CHUNK_BYTES = 1 << 20
 _ZEROS = bytes(1 << 20)
 _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 
 
 def disk_error(path: str, op: str, error: OSError) -> DiskError:
-    """The door's word for an OSError: DiskFull when space or quota ended, DiskFault otherwise."""
+    """The door's word for an OSError: DiskFull when space, quota or descriptors ended, DiskFault otherwise."""
     kind = DiskFull if error.errno in _FULL else DiskFault
     return kind(path=path, op=op, errno=error.errno or 0, reason=error.strerror or str(error))
 
@@ -463,8 +464,9 @@ class SystemDisk:
             os.rmdir(path)
 
     def sync_dir(self, path: str) -> None:
-        with _mapped(path, "sync_dir"):
+        with _mapped(path, "open"):
             fd = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+        with _mapped(path, "sync_dir"):
             try:
                 os.fsync(fd)
             finally:
