@@ -93,8 +93,15 @@ MASKS = (
     Mask(
         "consumerStatus",
         r"Consumer (Offset|MQ Detail)/\d+$",
+        "a queue nothing came to: -1 until the client has asked for its offset, then 0",
+        pattern=r"(?<=commitOffset=)(?:-1|0)\b|(?<= )(?:-1|0)$",
+        mark="<none>",
+    ),
+    Mask(
+        "consumerStatus",
+        r"Consumer (Offset|MQ Detail)/\d+$",
         "a broadcasting client keeps its offsets in a file and reads them back when it comes to it",
-        pattern=r"(?<=commitOffset=)-?\d+|-?\d+$",
+        pattern=r"(?<=commitOffset=)(?:\d+|<none>)|(?<= )(?:\d+|<none>)$",
         step="consumerStatus of a broadcast",
     ),
     Mask("consumerStatus", r"PROP_(CONSUMER_START_TIMESTAMP|THREADPOOL_CORE_SIZE)$", "of the client process"),
@@ -150,17 +157,16 @@ ALLOWED: tuple[Allowed, ...] = (
         ours=_ABSENT,
     ),
     Allowed(
+        "getNamesrvConfig*",
+        r"out/<namesrv>/connections(?:PerAddress)?Max",
+        "Settings of ours.",
+        official=_ABSENT,
+    ),
+    Allowed(
         "getBrokerConfig*",
         rf"{_SHOWN_CONFIG}/(?:{'|'.join(_BROKER_KEYS_NOT_OURS)})",
         "Settings of parts that do not exist here (thread pools, Netty, RocksDB, mapped memory) or not yet.",
         ours=_ABSENT,
-    ),
-    Allowed(
-        "getBrokerConfig*",
-        rf"{_SHOWN_CONFIG}/(?:brokerConfigPath|damagePolicy|hotTailBytesMax|prefaultWindowBytes|pullHoldCountMax"
-        r"|sendWaitCountMax|suspendTimeoutMillisMax)",
-        "Settings of ours.",
-        official=_ABSENT,
     ),
     Allowed(
         "getBrokerConfig*",
@@ -181,6 +187,12 @@ ALLOWED: tuple[Allowed, ...] = (
         "Not set means two copies on a SYNC_MASTER here: one alone would be no promise.",
         official='"1"',
         ours='""',
+    ),
+    Allowed(
+        "get*Config*",
+        rf"(?:out/<namesrv>|{_SHOWN_CONFIG})/\w+",
+        "Settings of ours. A misspelt official one would be missed above.",
+        official=_ABSENT,
     ),
     Allowed(
         "updateTopic with a bad type",

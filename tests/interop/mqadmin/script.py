@@ -253,6 +253,8 @@ MESSAGES = Section(
         Step("queryMsgByKey -m", "queryMsgByKey -t AdminTopic -k key-1 -m 1", BY_KEY),
         Step("queryMsgByKey before all", "queryMsgByKey -t AdminTopic -k key-1 -b 0 -e 1000", BY_KEY),
         Step("queryMsgByKey -p", "queryMsgByKey -t AdminTopic -k key-2 -p K", BY_KEY),
+        Step("queryMsgByKey by tag", "queryMsgByKey -t AdminTopic -k TagA -p T", BY_KEY),
+        Step("queryMsgByKey by a tag nobody has", "queryMsgByKey -t AdminTopic -k TagZ -p T", BY_KEY),
         Step("queryMsgByKey of a wrong kind", "queryMsgByKey -t AdminTopic -k key-2 -p X", BY_KEY),
         Step("queryMsgByKey unknown key", "queryMsgByKey -t AdminTopic -k no-key", BY_KEY),
         Step("queryMsgByKey unknown topic", "queryMsgByKey -t AdminUnknown -k key-1", BY_KEY),

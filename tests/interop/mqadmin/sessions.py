@@ -155,8 +155,8 @@ class AdminSession:
         return line.decode("ascii", "replace")
 
     def _outcome(self, status: int, out: str, err: str, began: float) -> Outcome:
-        texts = (base64.b64decode(text).decode("utf-8", "replace") for text in (out, err))
-        return Outcome(status, *texts, time.monotonic() - began, self._new_files())
+        out, err = (base64.b64decode(text).decode("utf-8", "replace") for text in (out, err))
+        return Outcome(status, out, err, time.monotonic() - began, self._new_files())
 
     def _new_files(self) -> dict[str, str]:
         found = {path for path in self.folder.rglob("*") if path.is_file()}
