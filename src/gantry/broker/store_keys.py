@@ -41,7 +41,13 @@ class StoreKeys(Config):
     ha_listen_port: int = key("haListenPort", 0, minimum=0, maximum=65535, doc="Port for slaves; 0: listenPort + 1.")
     ha_master_address: str = key("haMasterAddress", "", doc="Replication address of the master, for slaves.")
 
-    store_path_root_dir: str = key("storePathRootDir", _default_root, doc="Directory of everything this broker keeps.")
+    store_path_root_dir: str = key(
+        "storePathRootDir",
+        _default_root,
+        doc="Directory of everything this broker keeps.",
+        pattern=".+",
+        shape="the name of a directory",
+    )
     store_path_commit_log: str = key(
         "storePathCommitLog", "", doc="Directory of the commit log; several joined by a comma. Empty: {root}/commitlog."
     )
@@ -134,6 +140,8 @@ class StoreKeys(Config):
         "deleteWhen",
         _DEFAULTS["delete_when"],
         doc="Hours of the day in which old files are deleted: 04 or 04;16.",
+        pattern=r"(([01]?[0-9]|2[0-3])(;([01]?[0-9]|2[0-3]))*;?)?",
+        shape="hours from 00 to 23, joined by semicolons",
         reloadable=True,
     )
     clean_resource_interval: int = key(

@@ -22,6 +22,9 @@ def read_properties_file(path: str) -> dict[str, str]:
             data = file.read()
     except OSError as error:
         raise ConfigError(f"configuration file {path} cannot be read: {error.strerror or error}") from error
+    if b"\0" in data:
+        line = data[: data.index(b"\0")].count(b"\n") + 1
+        raise ConfigError(f"configuration file {path}, line {line}: a zero byte; this is no file of settings")
     try:
         return parse_properties(decode_properties(data))
     except ConfigError as error:

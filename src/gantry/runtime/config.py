@@ -39,6 +39,8 @@ class ConfigKey:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    pattern: str = ""
+    shape: str = ""
     reloadable: bool = False
     secret: bool = False
     attribute: str = ""
@@ -88,6 +90,8 @@ class ConfigKey:
             raise self._refuse(str(value))
         if self.choices and value not in self.choices:
             raise self._refuse(value)
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            raise self._refuse(value)
         if self.kind is str and ("\n" in value or "\r" in value or "\0" in value):
             # Such a value would write a second key into the file it is saved to.
             raise self._refuse(repr(value))
@@ -116,7 +120,7 @@ class ConfigKey:
             elif self.maximum is not None:
                 kind += f", at most {self.maximum}"
             return f"{kind} ({self.unit})" if self.unit else kind
-        return "one line of text"
+        return self.shape or "one line of text"
 
     def _refuse(self, shown: str) -> ConfigError:
         if self.secret:
@@ -133,11 +137,14 @@ def key(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: Iterable[str] = (),
+    pattern: str = "",
+    shape: str = "",
     reloadable: bool = False,
     secret: bool = False,
 ) -> Any:
     """Declare a key as a class attribute of a Config; its annotation (int, float, bool, str, or `| None`) is its type.
 
+    `pattern` is what a text must match as a whole, and `shape` the phrase that says so.
     `name` is the official spelling; `reloadable` puts the key on the allow list of run-time updates; a `secret` is
     masked wherever configuration is shown.
     """
@@ -149,6 +156,8 @@ def key(
         minimum=minimum,
         maximum=maximum,
         choices=tuple(choices),
+        pattern=pattern,
+        shape=shape,
         reloadable=reloadable,
         secret=secret,
     )

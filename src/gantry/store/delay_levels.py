@@ -20,7 +20,7 @@ class DelayLevels:
         self.delays_ms: list[int] = []
         for item in text.split():
             unit = _UNITS_MS.get(item[-1])
-            if unit is None or not item[:-1].isdigit():
+            if unit is None or not (item[:-1].isascii() and item[:-1].isdigit()):
                 raise ConfigError(f"messageDelayLevel has {item!r}; each level is a number with s, m, h or d")
             self.delays_ms.append(int(item[:-1]) * unit)
 

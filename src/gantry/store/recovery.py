@@ -170,6 +170,13 @@ class Recovery:
             return state if state.synced_offset == 0 else None
         if not self._log.files:
             return state
+        if state.synced_offset > self._log.files_end and self._config.damage_policy is DamagePolicy.STOP:
+            # Other brokers remove the oldest files, never the newest.
+            raise StoreDamaged(
+                f"the files of the commit log end at {self._log.files_end}, and everything below {state.synced_offset} was "
+                "synced; the store is not opened. Restore the missing files from a replica or backup, or set the damage "
+                "policy to fence the range."
+            )
         item = self._log.find_file(state.last_record_offset)
         if item is None or state.synced_offset > self._log.files_end:
             log.warning(
@@ -197,7 +204,8 @@ class Recovery:
         if another or self._config.damage_policy is DamagePolicy.FENCE:
             return
         ours = len(data) >= 36 and int.from_bytes(data[28:36], "big") == state.last_record_offset
-        if ours:
+        # Nothing at all where a synced record was: no broker takes a good record back, so its end of the log is lost.
+        if ours or not data.strip(b"\0"):
             raise StoreDamaged(_damage_text(self._log, state.last_record_offset, state.synced_offset))
 
     # --- an empty log
