@@ -89,10 +89,10 @@ def test_seek_reads_from_there_and_the_committed_place_is_kept(bench: Bench) -> 
     place = {"topic": bench.topic, "queue": QUEUE, "name": name}
     bench.ask(driver, "seek_start", group=bench.group, **place)
     bench.stop_later(driver, "seek_stop", name)
-    for start, count in ((70, 30), (10, 20), (0, 100)):
+    for start, count in ((70, 30), (10, 90), (0, 100)):
         answer = bench.ask(driver, "seek", offset=start, count=count, **place)
         bodies = [each["body"] for each in answer["messages"]]
-        assert bodies[:count] == [f"pull-{n}" for n in range(start, start + count)]
+        assert bodies == [f"pull-{n}" for n in range(start, start + count)]
     answer = bench.ask(driver, "seek", offset=55, count=45, commit=True, **place)
     assert answer["committed"] == 100
     assert Reader(bench, "after").ask("committed")["offset"] == 100

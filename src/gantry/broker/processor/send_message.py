@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DLQ_NUMS_PER_GROUP = 1
+NEW_TOPIC_TOLD_MS = 1_000
+"""How long the first send to a topic waits for the name servers to have heard of it."""
+
 BATCH_COUNT_MAX = 32_768
 """Members of one batch: with their stored form, more do not fit into 4 MiB; and a bound on what one request asks for."""
 
@@ -130,6 +133,8 @@ class SendMessageProcessor:
             ) from error
         if topic is None:
             raise BrokerError(ResponseCode.TOPIC_NOT_EXIST, topic_not_exist(name))
+        # Whoever gets the answer may ask for the route next; a silent name server must not cost the sender his time-out.
+        await self._broker.registration.flush(NEW_TOPIC_TOLD_MS)
         return topic
 
     def _queue_id(self, header: SendMessageRequestHeader, topic: TopicConfig) -> int:
