@@ -11,6 +11,9 @@ from gantry.model.names import MASTER_ID
 QueueSelector = Callable[[Sequence[MessageQueue], Message], MessageQueue]
 """Chooses one of the writable queues for a message; must return one of those given."""
 
+QUEUE_NUMS_MAX = 65_536
+"""Queues of a topic on one broker that a client looks at: what a route says must not decide how much memory we take."""
+
 
 def writable_queues(topic: str, route: TopicRouteData) -> list[MessageQueue]:
     """Queues a producer may write to, sorted.
@@ -26,7 +29,7 @@ def writable_queues(topic: str, route: TopicRouteData) -> list[MessageQueue]:
         MessageQueue(topic, data.broker_name, queue_id)
         for data in route.queue_datas
         if perm_name.is_writeable(data.perm) and data.broker_name in masters
-        for queue_id in range(data.write_queue_nums)
+        for queue_id in range(min(data.write_queue_nums, QUEUE_NUMS_MAX))
     )
 
 
@@ -38,7 +41,7 @@ def readable_queues(topic: str, route: TopicRouteData) -> list[MessageQueue]:
         MessageQueue(topic, data.broker_name, queue_id)
         for data in route.queue_datas
         if perm_name.is_readable(data.perm)
-        for queue_id in range(data.read_queue_nums)
+        for queue_id in range(min(data.read_queue_nums, QUEUE_NUMS_MAX))
     )
 
 
@@ -46,8 +49,8 @@ def _ordered_queues(topic: str, order_topic_conf: str) -> list[MessageQueue]:
     queues = []
     for part in order_topic_conf.split(";"):
         broker_name, separator, count = part.strip().rpartition(":")
-        if separator and count.isdigit():
-            queues += [MessageQueue(topic, broker_name, queue_id) for queue_id in range(int(count))]
+        if separator and count.isascii() and count.isdigit():
+            queues += [MessageQueue(topic, broker_name, queue_id) for queue_id in range(min(int(count[:9]), QUEUE_NUMS_MAX))]
     return queues
 
 
