@@ -13,6 +13,8 @@ from benchmarks.scenarios import Scenario
 
 HERE = Path(__file__).resolve().parent
 TIMEOUT_S = 180
+REFUSED_SHARE_MAX = 0.02
+"""A broker under more load than it can take may refuse some sends (code 2); more than this share is no measurement."""
 
 
 def build(folder: Path) -> Path:
@@ -49,6 +51,6 @@ def run(program: Path, address: str, scenario: Scenario, topic: str, count: int)
     if done.returncode != 0:
         raise RuntimeError(f"{scenario.name}: the generator ended with {done.returncode}: {done.stderr.strip()}")
     result: dict[str, Any] = json.loads(done.stdout)
-    if result["errors"]:
+    if result["errors"] > count * REFUSED_SHARE_MAX:
         raise RuntimeError(f"{scenario.name}: {result['errors']} answers were errors, the first: {result['first_error']}")
     return result
