@@ -213,7 +213,7 @@ ALLOWED: tuple[Allowed, ...] = (
         r"err",
         "The official broker keeps an offset for a queue that does not exist; here the operator is told.",
         official=_ABSENT,
-        ours=r'.*"code": 29, "text": "CODE: 29  DESC: queueId\[44\] is illegal, .*',
+        ours=r'.*"code": 29, "text": "queueId\[44\] is illegal, .*',
     ),
     Allowed(
         "updateBrokerConfig of *",

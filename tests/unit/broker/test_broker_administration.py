@@ -431,6 +431,12 @@ class TestQueries:
             assert only.body == b"m1"
             none = await rig.ask(ask("no such"))
             assert none.code == 22
+            # A key is looked for among keys and a tag among tags, even where the words are the same.
+            await rig.send("T", b"tagged", properties={"TAGS": "k"}, unique_key="U9")
+            (tagged,) = decode_records((await rig.ask(ask("k", index_type="T"))).body)
+            assert tagged.body == b"tagged"
+            by_key = decode_records((await rig.ask(ask("k", index_type="K"))).body)
+            assert {message.body for message in by_key} == {b"m0", b"m1", b"m2"}
             assert set(none.ext_fields or {}) == {"indexLastUpdatePhyoffset", "indexLastUpdateTimestamp"}
             late = await rig.ask(ask("k", begin_timestamp=LONG_MAX - 1))
             assert late.code == 22

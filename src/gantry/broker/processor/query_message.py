@@ -1,4 +1,4 @@
-"""QUERY_MESSAGE (12): messages of a topic by key, or by unique key."""
+"""QUERY_MESSAGE (12): messages of a topic by key, by unique key or by tag."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UNIQUE_KEY_QUERY = "_UNIQUE_KEY_QUERY"
+INDEX_OF_TAGS = "T"
 BODY_BYTES_MAX = FRAME_BYTES_MAX - 65_536
 """An answer that does not fit a frame is no answer: what is beyond is left out."""
 
@@ -34,10 +35,12 @@ class QueryMessageProcessor:
     async def __call__(
         self, ctx: RequestContext, request: RemotingCommand, header: QueryMessageRequestHeader
     ) -> RemotingCommand:
-        broker, count = self._broker, header.max_num
+        broker, count, key = self._broker, header.max_num, header.key
         if (request.field(UNIQUE_KEY_QUERY) or "").lower() == "true":
             count = broker.config.default_query_max_num
-        result = await broker.store.query_by_key(header.topic, header.key, count, header.begin_timestamp, header.end_timestamp)
+        elif header.index_type == INDEX_OF_TAGS:
+            key = f"{INDEX_OF_TAGS}#{key}"
+        result = await broker.store.query_by_key(header.topic, key, count, header.begin_timestamp, header.end_timestamp)
         answer = QueryMessageResponseHeader(
             index_last_update_timestamp=result.index_last_update_timestamp,
             index_last_update_phyoffset=result.index_last_update_phyoffset,

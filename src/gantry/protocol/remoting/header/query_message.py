@@ -7,13 +7,18 @@ from gantry.protocol.remoting.header.base import RequestHeader, ResponseHeader, 
 
 
 class QueryMessageRequestHeader(RequestHeader, code=RequestCode.QUERY_MESSAGE):
-    """Messages of a topic by key, newest first."""
+    """Messages of a topic by key, newest first; by tag with `index_type` T.
+
+    `last_key` is of use to the original's other index only. Source: QueryMessageRequestHeader (5.5).
+    """
 
     topic: str = wire("topic")
     key: str = wire("key")
     max_num: int = wire("maxNum", bits=32)
     begin_timestamp: int = wire("beginTimestamp")
     end_timestamp: int = wire("endTimestamp")
+    index_type: str | None = wire("indexType", default=None)
+    last_key: str | None = wire("lastKey", default=None)
 
 
 class QueryMessageResponseHeader(ResponseHeader):
