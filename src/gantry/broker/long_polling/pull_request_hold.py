@@ -2,14 +2,15 @@
 
 Theory. A held pull is in three places: with its queue (to be found by an arrival), with its connection (to be dropped
 when that closes) and in a slot of the time wheel (to be found when its time is over). Leaving takes it out of all three
-at once, so each hold ends exactly once. Woken pulls are run on the next turn of the loop: an arrival is told from inside
-the store's commit, where no read may start.
+at once, so each hold ends exactly once. Woken pulls are run on the next turns of the loop, some at a time: an arrival is
+told from inside the store's commit, where no read may start, and it may wake very many.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -22,15 +23,33 @@ log = logging.getLogger(__name__)
 WHEEL_SLOT_MS = 100
 """Precision of expiry: a pull is answered at most this much late."""
 
+RESUMED_AT_ONCE = 200
+"""Pulls run again before others have their turn."""
+
+FILTER_CHARS_MAX = 8 * 1024 * 1024
+"""Expressions of all waiting pulls together; as sets of hashes they take up to thirty times as much."""
+
 
 class HeldPull:
     """One waiting pull.
 
     `matches` is the subscription's filter over tag hashes (None: every message); `offset` the queue entry it waits for.
+    `filter_chars` is the length of its expression.
     Units: deadline_ms on the monotonic clock.
     """
 
-    __slots__ = ("channel_id", "context", "deadline_ms", "header", "matches", "offset", "queue", "request", "slot")
+    __slots__ = (
+        "channel_id",
+        "context",
+        "deadline_ms",
+        "filter_chars",
+        "header",
+        "matches",
+        "offset",
+        "queue",
+        "request",
+        "slot",
+    )
 
     def __init__(
         self,
@@ -44,6 +63,7 @@ class HeldPull:
         offset: int,
         matches: Callable[[int], bool] | None,
         deadline_ms: int,
+        filter_chars: int = 0,
     ) -> None:
         self.context = context
         self.request = request
@@ -53,14 +73,16 @@ class HeldPull:
         self.offset = offset
         self.matches = matches
         self.deadline_ms = deadline_ms
+        self.filter_chars = filter_chars
         self.slot = -1
 
 
 class PullRequestHold:
     """The waiting pulls of this broker.
 
-    `resume(held, expired)` runs a pull again; it is set by the pull processor. At most `count_max` pulls wait; hold()
-    answers False beyond that. Source: PullRequestHoldService (5.3), whose 5 s scan the wheel replaces.
+    `resume(held, expired)` runs a pull again; it is set by the pull processor. At most `count_max` pulls wait, with at most
+    FILTER_CHARS_MAX of expressions; hold() answers False beyond that.
+    Source: PullRequestHoldService (5.3), whose 5 s scan the wheel replaces.
     """
 
     def __init__(self, clock: Clock, *, count_max: int) -> None:
@@ -70,8 +92,9 @@ class PullRequestHold:
         self._channels: dict[int, dict[HeldPull, None]] = {}
         self._wheel: dict[int, dict[HeldPull, None]] = {}
         self._timer: TimerHandle | None = None
-        self._ready: list[HeldPull] = []
+        self._ready: deque[tuple[HeldPull, bool]] = deque()
         self._count = 0
+        self._filter_chars = 0
         self._closed = False
         self.resume: Callable[[HeldPull, bool], None] = _nobody
 
@@ -82,13 +105,14 @@ class PullRequestHold:
 
     def hold(self, held: HeldPull) -> bool:
         """Lets a pull wait; False when no more may."""
-        if self._closed or self._count >= self._count_max:
+        if self._closed or self._count >= self._count_max or self._filter_chars + held.filter_chars > FILTER_CHARS_MAX:
             return False
         held.slot = -(-held.deadline_ms // WHEEL_SLOT_MS)
         self._queues.setdefault(held.queue, {})[held] = None
         self._channels.setdefault(held.channel_id, {})[held] = None
         self._wheel.setdefault(held.slot, {})[held] = None
         self._count += 1
+        self._filter_chars += held.filter_chars
         if self._timer is None:
             self._set_timer()
         return True
@@ -128,25 +152,28 @@ class PullRequestHold:
             self._timer = None
         for waiting in list(self._queues.values()):
             for held in list(waiting):
-                self._remove(held)
-                self.resume(held, True)
+                self._wake(held, expired=True)
+        while self._ready:
+            self.resume(*self._ready.popleft())
 
-    def _wake(self, held: HeldPull) -> None:
+    def _wake(self, held: HeldPull, *, expired: bool = False) -> None:
         self._remove(held)
         if not self._ready:
             asyncio.get_running_loop().call_soon(self._run_ready)
-        self._ready.append(held)
+        self._ready.append((held, expired))
 
     def _run_ready(self) -> None:
-        ready, self._ready = self._ready, []
-        for held in ready:
-            self.resume(held, False)
+        for _ in range(min(len(self._ready), RESUMED_AT_ONCE)):
+            self.resume(*self._ready.popleft())
+        if self._ready:
+            asyncio.get_running_loop().call_soon(self._run_ready)
 
     def _remove(self, held: HeldPull) -> None:
         _drop(self._queues, held.queue, held)
         _drop(self._channels, held.channel_id, held)
         _drop(self._wheel, held.slot, held)
         self._count -= 1
+        self._filter_chars -= held.filter_chars
 
     def _set_timer(self) -> None:
         now = self._clock.monotonic_ms()
@@ -157,8 +184,7 @@ class PullRequestHold:
         slot = self._clock.monotonic_ms() // WHEEL_SLOT_MS
         for due in [number for number in self._wheel if number <= slot]:
             for held in list(self._wheel.get(due, ())):
-                self._remove(held)
-                self.resume(held, True)
+                self._wake(held, expired=True)
         if self._wheel and self._timer is None and not self._closed:
             self._set_timer()
 

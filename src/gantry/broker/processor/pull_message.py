@@ -325,7 +325,11 @@ class PullMessageProcessor:
                 offset=header.queue_offset,
                 matches=matches,
                 deadline_ms=broker.clock.monotonic_ms() + wait_ms,
+                filter_chars=len(header.subscription or ""),
             )
+            # It may wait for minutes, together with a hundred thousand others: what it still needs is in the header.
+            request.ext_fields, request.body = None, b""
+            header.proxy_forward_client_id = None
         else:
             held.matches = matches
         if ctx.channel.closed:
