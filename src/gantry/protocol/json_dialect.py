@@ -135,11 +135,13 @@ def convert(value: Any, kind: type[T]) -> T:
         raise RemoteProtocolError(f"JSON body is not a {kind.__name__}: it has half a surrogate pair") from None
 
 
-def _without_null(value: Any) -> Any:
+def _without_null(value: Any, depth: int = 0) -> Any:
+    if depth > DEPTH_MAX:
+        raise RemoteProtocolError(f"JSON body is nested deeper than {DEPTH_MAX}")
     if isinstance(value, dict):
-        return {key: _without_null(item) for key, item in value.items() if item is not None}
+        return {key: _without_null(item, depth + 1) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [_without_null(item) for item in value]
+        return [_without_null(item, depth + 1) for item in value]
     return value
 
 
@@ -246,6 +248,8 @@ class _Reader:
         if first in "\"'":
             return self.string(first)
         if first == "{":
+            if depth > DEPTH_MAX:
+                raise self.error(f"nested deeper than {DEPTH_MAX}")
             return object_key(self.object(depth))
         if first in "-0123456789":
             return self.number()
