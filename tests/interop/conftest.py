@@ -1,16 +1,15 @@
 """Fixtures of the interop tests: the topologies, the official clients, and the rule about missing tools.
 
-Where Java, Maven or Go is missing a test is skipped with the reason; with GANTRY_REQUIRE_INTEROP=1 a skip anywhere below
-this folder is a failure. GANTRY_INTEROP_BASELINE=1 adds the topology of two official servers, on which every scenario
-must pass: it checks the suite, not us.
+Where Java, Maven or Go is missing a test is skipped with the reason; with GANTRY_REQUIRE_INTEROP=1 that is a failure
+(`tests/conftest.py`, for everything marked `interop`). GANTRY_INTEROP_BASELINE=1 adds the topology of two official
+servers, on which every scenario must pass: it checks the suite, not us.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,6 @@ from .bench import Bench
 from .cluster import TOPOLOGIES, Cluster
 from .driver import CLIENTS, Crew
 
-REQUIRED = os.environ.get("GANTRY_REQUIRE_INTEROP") == "1"
 OURS = ("gantry", "official-namesrv", "official-broker")
 BASELINE = ("official",) if os.environ.get("GANTRY_INTEROP_BASELINE") == "1" else ()
 _only = os.environ.get("GANTRY_INTEROP_TOPOLOGIES")
@@ -39,16 +37,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(topology))
         if (topology, parameters.get("crew")) == ("gantry", "java-5.5.0"):
             item.add_marker(pytest.mark.smoke)
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
-    outcome = yield
-    report = outcome.get_result()
-    if REQUIRED and report.skipped and not hasattr(report, "wasxfail"):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        report.outcome = "failed"
-        report.longrepr = f"GANTRY_REQUIRE_INTEROP=1 and this test was skipped: {reason}"
 
 
 @pytest.fixture(scope="session")
