@@ -5,6 +5,7 @@ The bytes are made and read here without the codecs under test.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -66,10 +67,8 @@ class Peer:
 
     def write(self, data: bytes) -> None:
         """Bytes as they are. A server that has closed the connection meanwhile is no error here."""
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     def read(self) -> Answer:
         """The next answer; what the server asks of its client is passed over. Raises: PeerClosed, TimeoutError."""

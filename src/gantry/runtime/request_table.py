@@ -60,6 +60,9 @@ class RequestContext:
         if self.request.is_oneway or self.channel.closed:
             return
         response.opaque = self.request.opaque
+        if response.remark is not None and len(response.remark) > _REMARK_CHARS_MAX:
+            # It repeats what the request said, and that may be a quarter of a megabyte.
+            response.remark = response.remark[:_REMARK_CHARS_MAX]
         self.channel.write(encode_or_explain(response, self._limits))
 
 
@@ -180,9 +183,9 @@ def _failure(request: RemotingCommand, channel: Channel, error: Exception) -> Re
         return request.reply(error.response_code, error.remark)
     if isinstance(error, HeaderFieldError):
         log.warning("request code %d from %s: %s", request.code, channel.remote_address, error)
-        return request.reply(ResponseCode.SYSTEM_ERROR, str(error)[:_REMARK_CHARS_MAX])
+        return request.reply(ResponseCode.SYSTEM_ERROR, str(error))
     if isinstance(error, MQError):
         log.error("request code %d from %s failed: %s", request.code, channel.remote_address, error)
-        return request.reply(ResponseCode.SYSTEM_ERROR, str(error)[:_REMARK_CHARS_MAX])
+        return request.reply(ResponseCode.SYSTEM_ERROR, str(error))
     log.error("request code %d from %s failed", request.code, channel.remote_address, exc_info=error)
-    return request.reply(ResponseCode.SYSTEM_ERROR, f"{type(error).__name__}: {error}"[:_REMARK_CHARS_MAX])
+    return request.reply(ResponseCode.SYSTEM_ERROR, f"{type(error).__name__}: {error}")

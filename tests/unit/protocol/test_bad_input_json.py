@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -40,10 +41,8 @@ def test_no_depth_breaks_a_reader(reader: str, depth: int, shape: str) -> None:
         "object keys": b"{" * depth,
         "known member": b'{"consumerDataSet":' + lists + b',"mqSet":' + lists + b',"topicConfigTable":' + lists + b"}",
     }[shape]
-    try:
+    with contextlib.suppress(RemoteProtocolError):
         READERS[reader](body)
-    except RemoteProtocolError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +123,8 @@ def test_the_most_work_a_request_may_ask_for_takes_less_than_50_ms() -> None:
         best = float("inf")
         for _ in range(3):  # the machine has other things to do
             began = time.thread_time()
-            try:
+            with contextlib.suppress(RemoteProtocolError):
                 decode_heartbeat(body)
-            except RemoteProtocolError:
-                pass
             best = min(best, time.thread_time() - began)
         assert best < 0.05
 
@@ -154,7 +151,7 @@ def test_large_real_bodies_are_within_the_bounds() -> None:
 def test_registrations_ask_for_a_bounded_number_of_topics() -> None:
     with pytest.raises(RemoteProtocolError, match=f"may have more than {TOPICS_MAX} topics"):
         decode_register_broker_body(b"{}," * (2 * TOPICS_MAX + 1), version=513)
-    with pytest.raises(RemoteProtocolError, match="may have .* values, more than 100000"):
+    with pytest.raises(RemoteProtocolError, match=r"may have \d+ values, more than 100000"):
         decode_register_broker_body(b"{0:[" + b"1," * 100_000 + b"1]}", version=513)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gantry.errors import BrokerError
+from gantry.model import perm_name
 from gantry.model.topic_config import MULTI_TAG, SINGLE_TAG, TopicConfig
 from gantry.model.topic_validator import validate_topic
 from gantry.protocol.remoting.codes import ResponseCode
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 QUEUE_NUMS_MAX = 65_536
 """Bound on a topic's queues: every question about a topic walks over all of them."""
+
+PERM_MAX = perm_name.PERM_READ | perm_name.PERM_WRITE | perm_name.PERM_INHERIT
 
 
 class UpdateAndCreateTopicProcessor:
@@ -86,6 +89,11 @@ def check_topic_name(broker: BrokerContext, topic: str) -> None:
 
 
 def _check_shape(topic: TopicConfig) -> None:
+    if not 0 <= topic.perm <= PERM_MAX:
+        raise BrokerError(
+            ResponseCode.INVALID_PARAMETER,
+            f"The topic[{topic.topic_name}] has perm {topic.perm}, allowed are 0 to {PERM_MAX}.",
+        )
     for name, nums in (("readQueueNums", topic.read_queue_nums), ("writeQueueNums", topic.write_queue_nums)):
         if not 0 <= nums <= QUEUE_NUMS_MAX:
             raise BrokerError(
