@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -12,6 +13,11 @@ from gantry import __version__
 from gantry._core import ACCEL
 
 REQUIRED = os.environ.get("GANTRY_REQUIRE_INTEROP") == "1"
+
+# A run in the background (`&`, nohup, some CI) ignores these, and the servers under test would inherit that.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 # No deadline for one example: on a shared machine the clock says more about the neighbours than about the code.
 settings.register_profile("gantry", deadline=None)
