@@ -33,7 +33,7 @@ from gantry.runtime.replace import load_file
 
 from .append_plan import is_storable_topic
 from .checkpoint import LogPoint, write_checkpoint
-from .commit_log import CommitLog
+from .commit_log import CommitLog, LogFile
 from .config import DamagePolicy, StoreConfig, StorePaths
 from .consume_queue import ConsumeQueue, write_queue_units
 from .delay_levels import DelayLevels
@@ -189,7 +189,7 @@ class Recovery:
         data = item.file.handle().pread(state.last_record_size, state.last_record_offset - item.start)
         if zlib.crc32(data) == state.last_record_crc:
             return state
-        self._refuse_damage_at_synced_end(state, data)
+        self._refuse_damage_at_synced_end(state, item)
         log.warning(
             "the record at %d is not the one synced last (another broker wrote this store); "
             "the log is scanned by the original's rule",
@@ -197,15 +197,26 @@ class Recovery:
         )
         return None
 
-    def _refuse_damage_at_synced_end(self, state: SyncedState, data: bytes) -> None:
-        """The record before S is there and is not what was written: damage, unless another broker put a good record there."""
-        view = read_record(self._log, state.last_record_offset)
-        another = view is not None and view.crc_matches
-        if another or self._config.damage_policy is DamagePolicy.FENCE:
+    def _refuse_damage_at_synced_end(self, state: SyncedState, item: LogFile) -> None:
+        """The record before S is not what was written: damage, unless good records of another broker lie there.
+
+        No broker takes a good record back. So if the records of the file do not even reach that place, its end is lost; and a
+        record there of the same length and store time is ours, changed where no checksum of its own covers it.
+        """
+        if self._config.damage_policy is DamagePolicy.FENCE:
             return
-        ours = len(data) >= 36 and int.from_bytes(data[28:36], "big") == state.last_record_offset
-        # Nothing at all where a synced record was: no broker takes a good record back, so its end of the log is lost.
-        if ours or not data.strip(b"\0"):
+        scan = LogScan(self._log, item.start, check_crc=True, upto=item.start + self._log.file_size)
+        for _ in scan:
+            pass
+        if scan.end.offset <= state.last_record_offset:
+            raise StoreDamaged(_damage_text(self._log, scan.end.offset, state.synced_offset))
+        view = read_record(self._log, state.last_record_offset)
+        if (
+            view is not None
+            and view.size == state.last_record_size
+            and view.physical_offset == state.last_record_offset
+            and view.store_timestamp == state.last_store_timestamp
+        ):
             raise StoreDamaged(_damage_text(self._log, state.last_record_offset, state.synced_offset))
 
     # --- an empty log
