@@ -362,9 +362,7 @@ class SystemLock:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
             if e.errno in (errno.EACCES, errno.EAGAIN):
-                raise StoreLocked(
-                    f"{self.path} is held by another process; a broker is already running on this store"
-                ) from e
+                raise StoreLocked(f"{self.path} is held by another process; a broker is already running on this store") from e
             raise disk_error(self.path, "lock", e) from e
 
 
@@ -401,9 +399,7 @@ class SystemDisk:
         """End the threads once what they do is done."""
         self._pool.shutdown(wait=True)
 
-    def open(
-        self, path: str, *, create: bool = False, size: int | None = None, writable: bool = True
-    ) -> SystemFile:
+    def open(self, path: str, *, create: bool = False, size: int | None = None, writable: bool = True) -> SystemFile:
         fd, st, created = self._open_fd(path, create=create, writable=writable)
         try:
             length = st.st_size
@@ -503,9 +499,7 @@ class SystemDisk:
         finally:
             file.close()
 
-    def replace_file(
-        self, path: str, data: bytes, *, keep_backup: bool = True, checksum_path: str | None = None
-    ) -> None:
+    def replace_file(self, path: str, data: bytes, *, keep_backup: bool = True, checksum_path: str | None = None) -> None:
         replace_file(self, path, data, keep_backup=keep_backup, checksum_path=checksum_path)
 
     def _open_fd(self, path: str, *, create: bool, writable: bool) -> tuple[int, os.stat_result, bool]:
