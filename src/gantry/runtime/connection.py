@@ -181,6 +181,15 @@ class RemotingConnection:
         if self._ingest.failure is not None:
             raise self._ingest.failure
 
+    def _serve_the_last(self) -> None:
+        """A client that leaves sends its last commits and its farewell one-way: they need no answer, so they are still done."""
+        waiting, self._waiting = self._waiting, deque()
+        now_ms = self._owner.clock.monotonic_ms()
+        for frame in waiting:
+            command = decode_frame(frame)
+            if command.is_oneway and not command.is_response:
+                self._owner.dispatcher.serve(self.channel, command, now_ms)
+
     def _guarded(self, work: Callable[..., None], *args: Any) -> None:
         """Does some work on input; its output leaves in one write, and input that is wrong ends this connection."""
         channel = self.channel
@@ -201,7 +210,8 @@ class RemotingConnection:
         return False  # the transport closes itself once the output has left
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._waiting.clear()
+        if self._waiting:
+            self._guarded(self._serve_the_last)
         self.channel.lost(exc)
         if self._accepted:
             self._accepted = False

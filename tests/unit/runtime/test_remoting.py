@@ -657,6 +657,25 @@ async def test_a_peer_that_does_not_read_is_not_read_and_then_closed(
     assert "has taken none" in channel.close_reason
 
 
+async def test_last_oneway_requests_of_a_peer_that_did_not_read_are_done(
+    make_world: Callable[..., Awaitable[World]],
+) -> None:
+    world = await make_world(RemotingLimits(write_buffer_bytes_max=10_000))
+    peer = await world.raw()
+    peer.transport.pause_reading()
+    farewell = RemotingCommand(ECHO, opaque=99, body=b"farewell")
+    farewell.mark_oneway()
+    requests = [RemotingCommand(ECHO, opaque=i, body=bytes(6000)) for i in range(5)]
+    peer.transport.write(b"".join(encode_command(request) for request in [*requests, farewell]))
+    await settle()
+    assert world.server.channels[0].write_paused
+    assert b"farewell" not in [request.body for request in world.served]
+    await world.clock.run_ms(62_000)
+    assert world.server.channels == [], "the peer took nothing and was given up"
+    assert [request.body for request in world.served].count(b"farewell") == 1
+    assert len(world.served) < 6, "what wants an answer is not worked on for nobody"
+
+
 async def test_a_peer_that_reads_slowly_is_not_cut(make_world: Callable[..., Awaitable[World]]) -> None:
     world = await make_world(RemotingLimits(write_buffer_bytes_max=10_000))
     peer = await world.raw()
