@@ -104,6 +104,9 @@ class ConnectionOwner(Protocol):
     def output_waits(self, connection: RemotingConnection) -> None:
         """Its peer has not taken write_buffer_bytes_max of output."""
 
+    def may_serve(self, connection: RemotingConnection) -> bool:
+        """Whether it may be served now; if not, the owner calls its go_on() later."""
+
     def make_ingest(self, channel: Channel) -> Ingest: ...
 
     def make_handshake(self, channel: Channel) -> Handshake | None: ...
@@ -167,6 +170,8 @@ class RemotingConnection:
         Without that stop the requests of one read, a few ten kilobytes, could ask for gigabytes of answers at once.
         """
         channel, waiting, dispatcher = self.channel, self._waiting, self._owner.dispatcher
+        if waiting and not self._owner.may_serve(self):
+            return
         while waiting:
             if channel.write_paused and self._owner.listens:
                 return
@@ -224,6 +229,10 @@ class RemotingConnection:
 
     def resume_writing(self) -> None:
         self.channel.on_resume_writing()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Serve what waits: the peer has taken output, or the owner has room again."""
         if self._waiting and not self.channel.closed:
             self._guarded(self._serve, self._owner.clock.monotonic_ms())
 

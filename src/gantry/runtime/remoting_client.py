@@ -144,6 +144,9 @@ class RemotingClient:
     def output_waits(self, connection: RemotingConnection) -> None:
         pass  # callers wait for room by themselves (see Channel.invoke)
 
+    def may_serve(self, connection: RemotingConnection) -> bool:
+        return True
+
     def make_ingest(self, channel: Channel) -> Ingest:
         return FrameIngest(self.limits)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+_CONGESTED = "congested"
 
 ChannelCallback = Callable[[Channel], None]
 
@@ -79,6 +82,8 @@ class RemotingServer:
         self._per_host: Counter[str] = Counter()
         self._hosts: dict[int, str] = {}
         self._stalled: dict[int, Channel] = {}
+        self._congested = False
+        self._parked: list[RemotingConnection] = []
         self._descriptor_end = open_files_limit() * 3 // 4
         self._sweep_timer: TimerHandle | None = None
         self._refused_logged = 0
@@ -168,6 +173,13 @@ class RemotingServer:
         self._stalled[channel.id] = channel
         self._bound_output()
 
+    def may_serve(self, connection: RemotingConnection) -> bool:
+        if not self._congested:
+            return True
+        connection.channel.pause_reading(_CONGESTED)
+        self._parked.append(connection)
+        return False
+
     def make_ingest(self, channel: Channel) -> Ingest:
         return FrameIngest(self.limits) if self._ingest_factory is None else self._ingest_factory(channel)
 
@@ -186,6 +198,10 @@ class RemotingServer:
         waiting = sum(channel.output_bytes for channel in self._stalled.values())
         if waiting <= limit:
             return
+        if not self._congested:
+            # What is given up below is free with the next turn of the loop; until then nobody may ask for more.
+            self._congested = True
+            asyncio.get_running_loop().call_soon(self._relieve)
         for channel in sorted(self._stalled.values(), key=lambda channel: channel.stalled_since_ms):
             log.warning(
                 "connection %s is closed: %d bytes of output wait for slow peers, more than %d, and this one is the slowest",
@@ -195,6 +211,13 @@ class RemotingServer:
             channel.abort("too much output waits, and this peer is the slowest to take it")
             if waiting <= limit:
                 return
+
+    def _relieve(self) -> None:
+        self._congested = False
+        parked, self._parked = self._parked, []
+        for connection in parked:
+            connection.channel.resume_reading(_CONGESTED)
+            connection.go_on()
 
     def _sweep(self) -> None:
         self._sweep_timer = self.clock.call_later(self.limits.sweep_ms, self._sweep)
