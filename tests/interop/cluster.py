@@ -63,8 +63,8 @@ def free_port(offsets: Iterable[int] = (0,)) -> int:
     raise RuntimeError(f"no free port between {PORT_RANGE[0]} and {PORT_RANGE[1]}")
 
 
-def ask(address: str, code: int, fields: Mapping[str, str], body: bytes = b"") -> tuple[int, bytes]:
-    """One request to a server in the fewest bytes of the protocol; returns the answer's code and body.
+def ask(address: str, code: int, fields: Mapping[str, str], body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
+    """One request to a server in the fewest bytes of the protocol; returns the answer's code, fields and body.
 
     The harness has its own few lines for this, so that what it waits for does not rest on the code under test.
     """
@@ -77,15 +77,29 @@ def ask(address: str, code: int, fields: Mapping[str, str], body: bytes = b"") -
             (length,) = struct.unpack(">I", answer.read(4))
             frame = answer.read(length)
     end = 4 + (struct.unpack(">I", frame[:4])[0] & 0xFFFFFF)
-    return json.loads(frame[4:end])["code"], frame[end:]
+    told = json.loads(frame[4:end])
+    return told["code"], told.get("extFields") or {}, frame[end:]
 
 
 def has_route(namesrv_address: str, broker_address: str, topic: str = "TBW102") -> bool:
     """Whether a name server routes `topic` to a broker."""
-    code, body = ask(namesrv_address, _GET_ROUTEINFO_BY_TOPIC, {"topic": topic})
+    code, _, body = ask(namesrv_address, _GET_ROUTEINFO_BY_TOPIC, {"topic": topic})
     return code == 0 and broker_address.encode() in body
 
 
+def uncommitted(broker_address: str, group: str, topic: str, queues: int) -> int:
+    """How many messages of a topic lie behind the offsets that a group has committed to the broker."""
+    behind = 0
+    for queue in range(queues):
+        place = {"topic": topic, "queueId": str(queue)}
+        end = int(ask(broker_address, _GET_MAX_OFFSET, place)[1]["offset"])
+        code, fields, _ = ask(broker_address, _QUERY_CONSUMER_OFFSET, {**place, "consumerGroup": group})
+        behind += end - (int(fields["offset"]) if code == 0 else 0)
+    return behind
+
+
+_QUERY_CONSUMER_OFFSET = 14
+_GET_MAX_OFFSET = 30
 _GET_ROUTEINFO_BY_TOPIC = 105
 _UPDATE_BROKER_CONFIG = 25
 _opaques = itertools.count(1)
