@@ -141,11 +141,13 @@ FORBIDDEN = {
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every file below a folder but the logs, by a digest of its content."""
+    """Every file below a folder, by a digest of its content, but what a broker at rest writes by itself: logs, and the
+    store's log, queues and checkpoints."""
+    busy = {"rocketmqlogs", "commitlog", "consumequeue", "index", "gantry", "checkpoint"}
     return {
         str(path): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and "rocketmqlogs" not in path.parts
+        if not busy & set(path.relative_to(folder).parts) and path.is_file()
     }
 
 
