@@ -6,8 +6,32 @@ Everything else is declared in pyproject.toml. `GANTRY_BUILD_CORE=0` skips the b
 import os
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 wanted = os.environ.get("GANTRY_BUILD_CORE", "auto")
+
+
+class OptionalBuild(build_ext):
+    """A machine without a compiler, or with one that fails, gets the pure package; which one is in use, `gantry version` says.
+
+    `Extension(optional=True)` alone does not do it: a compiler that is not there at all is an OSError, not its kind of error.
+    """
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as error:
+            if wanted == "1":
+                raise
+            print(f"gantry: the compiled core is left out, the pure one is complete: {error}")
+
+    def copy_extensions_to_source(self) -> None:
+        try:
+            super().copy_extensions_to_source()
+        except OSError as error:
+            if wanted == "1":
+                raise
+            print(f"gantry: the compiled core is left out: {error}")
 
 
 def extensions() -> list[Extension]:
@@ -25,4 +49,4 @@ def extensions() -> list[Extension]:
     return list(cythonize(modules, language_level=3, quiet=True))
 
 
-setup(ext_modules=extensions())
+setup(ext_modules=extensions(), cmdclass={"build_ext": OptionalBuild})
