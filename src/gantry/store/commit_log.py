@@ -19,8 +19,6 @@ from .steps import ReadStep
 
 log = logging.getLogger(__name__)
 
-_ERASE = bytes(BLANK_SIZE_MIN)
-
 
 class LogFile:
     """One file of the log. Units: `start` is the physical offset of its first byte."""
@@ -57,7 +55,8 @@ class CommitLog:
         self.damaged_read_count = 0
         self._staging_number = 0
         self._unsynced_directories: set[str] = set()
-        self._dirty_above = False
+        self._dirty_end = 0
+        """Bytes up to here may have been written above `wrote_offset`, for a plan that was not committed yet."""
 
     # --- files
 
@@ -179,7 +178,7 @@ class CommitLog:
 
     def write(self, start: int, data: bytes) -> None:
         """Writes a range that lies within one file, above everything written so far. Raises: DiskFull, DiskFault."""
-        self._dirty_above = True
+        self._dirty_end = max(self._dirty_end, start + len(data))
         item = self.find_file(start)
         if item is None:
             self.ensure_file(start)
@@ -191,20 +190,22 @@ class CommitLog:
         """The written range is part of the log from now on."""
         self.hot_tail.append(start, data)
         self.wrote_offset = start + len(data)
-        self._dirty_above = False
 
     def erase_above(self) -> None:
         """What was written and is not to be part of the log cannot be taken for a record after a crash.
 
         Raises: DiskError; then the store must not go on writing.
         """
-        if not self._dirty_above:
-            return
-        item = self.find_file(self.wrote_offset)
-        if item is not None:
-            position = self.wrote_offset - item.start
-            item.file.handle().pwrite(_ERASE[: self.file_size - position], position)
-        self._dirty_above = False
+        # All of it, not only its beginning: a later, shorter record may end where a record of the forgotten plan begins.
+        position = self.wrote_offset
+        while position < self._dirty_end:
+            item = self.find_file(position)
+            if item is None:
+                break
+            end = min(self._dirty_end, item.start + self.file_size)
+            item.file.handle().pwrite(bytes(end - position), position - item.start)
+            position = end
+        self._dirty_end = 0
 
     # --- syncing
 

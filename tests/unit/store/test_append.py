@@ -62,6 +62,21 @@ async def test_an_aborted_plan_leaves_everything_as_it_was() -> None:
     assert await bodies(store) == [b"kept", b"next"]
 
 
+async def test_the_rest_of_an_aborted_plan_never_follows_a_later_record() -> None:
+    """The second record of the forgotten plan begins exactly where a later record, as long as its first one, ends."""
+    disk = MemoryDisk()
+    store = await started(disk)
+    plan = store.new_plan()
+    plan.add(message(body=b"gone 1"))
+    plan.add(message(body=b"gone 2"))
+    store.write(plan)
+    store.abort(plan)
+    await put(store, message(body=b"kept 1"))
+    disk.crash(keep="all")
+    store = await started(disk)
+    assert await bodies(store) == [b"kept 1"]
+
+
 async def test_a_refused_message_was_never_stored_even_after_a_crash() -> None:
     """Answered 14, so it must be in no log: half of its write reached the file before the error."""
     disk = MemoryDisk()
