@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from gantry.protocol import json_dialect
-from gantry.protocol.remoting.body.route import TopicList
-from gantry.protocol.remoting.codes import ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
 from gantry.runtime.remoting_server import RequestContext
 
 from ..context import NamesrvContext
+from .topic_list_reply import topic_list_reply
 
 
 class GetUnitTopicListProcessor:
@@ -19,6 +17,4 @@ class GetUnitTopicListProcessor:
         self._routes = names.routes
 
     def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
-        if not self._config.enable_topic_list:
-            return request.reply(ResponseCode.SYSTEM_ERROR, "disable")
-        return request.reply(body=json_dialect.encode(TopicList(self._routes.unit_topics())))
+        return topic_list_reply(request, self._config.enable_topic_list, self._routes.unit_topics)
