@@ -38,7 +38,7 @@ each costs up to 4 us, and two bytes may ask for one."""
 _standard = msgspec.json.Decoder()
 _typed: dict[Any, msgspec.json.Decoder[Any]] = {}
 _SPACE = re.compile(r"[ \t\r\n]*")
-_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?[LlDdFfSsBb]?")
+_NUMBER = re.compile(r"(-?[0-9]+)(\.[0-9]+)?([eE][+-]?[0-9]+)?[LlDdFfSsBb]?")
 _WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 _scan_string = json.decoder.scanstring  # type: ignore[attr-defined]
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "NaN": None, "undefined": None}
@@ -163,10 +163,15 @@ class _Reader:
             self.position = match.end()
 
     def peek(self) -> str:
-        self.space()
-        if self.position >= len(self.text):
-            raise self.error("the text ends inside a value")
-        return self.text[self.position]
+        """The next character that is no space, which stays where it is."""
+        try:
+            first = self.text[self.position]
+            if first in " \t\r\n":
+                self.space()
+                first = self.text[self.position]
+        except IndexError:
+            raise self.error("the text ends inside a value") from None
+        return first
 
     def take(self, wanted: str) -> None:
         if self.peek() != wanted:
@@ -210,9 +215,9 @@ class _Reader:
         if match is None:
             raise self.error("not a number")
         self.position = match.end()
-        digits = match.group().rstrip("LlDdFfSsBb")
-        if match.group(1) or match.group(2):
-            return float(digits)
+        digits, fraction, exponent = match.groups()
+        if fraction or exponent:
+            return float(digits + (fraction or "") + (exponent or ""))
         if len(digits) > 40:
             raise self.error(f"number of {len(digits)} digits")
         return int(digits)
@@ -220,11 +225,14 @@ class _Reader:
     def array(self, depth: int) -> list[Any]:
         self.take("[")
         items: list[Any] = []
-        while self.peek() != "]":
+        follows = self.peek()
+        while follows != "]":
             items.append(self.value(depth + 1))
-            if self.peek() == ",":
+            follows = self.peek()
+            if follows == ",":
                 self.position += 1
-            elif self.peek() != "]":
+                follows = self.peek()
+            elif follows != "]":
                 raise self.error("expected ',' or ']'")
         self.position += 1
         return items
@@ -232,13 +240,16 @@ class _Reader:
     def object(self, depth: int) -> dict[Any, Any]:
         self.take("{")
         members: dict[Any, Any] = {}
-        while self.peek() != "}":
+        follows = self.peek()
+        while follows != "}":
             key = self.key(depth + 1)
             self.take(":")
             members[key] = self.value(depth + 1)
-            if self.peek() == ",":
+            follows = self.peek()
+            if follows == ",":
                 self.position += 1
-            elif self.peek() != "}":
+                follows = self.peek()
+            elif follows != "}":
                 raise self.error("expected ',' or '}'")
         self.position += 1
         return members

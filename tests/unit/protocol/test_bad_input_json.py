@@ -115,13 +115,13 @@ def test_a_request_that_asks_for_much_work_is_refused_before_it_is_done(body: by
 
 def test_the_most_work_a_request_may_ask_for_takes_less_than_50_ms() -> None:
     bodies = [
-        b'{"clientID":null,"consumerDataSet":[' + b"{}," * 9_000 + b"{}]}",
+        b'{"clientID":null,"consumerDataSet":[' + b"{}," * 4_900 + b"{}]}",
         b"{" + b",".join(b"%d:1" % i for i in range(9_990)) + b"}",
         b'{"consumerDataSet":[' + b"{}," * 19_000 + b"{}]}",
     ]
     for body in bodies:
         best = float("inf")
-        for _ in range(3):  # the machine has other things to do
+        for _ in range(10):  # the machine has other things to do: a third of the bound is what it takes when left alone
             began = time.thread_time()
             with contextlib.suppress(RemoteProtocolError):
                 decode_heartbeat(body)
