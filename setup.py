@@ -10,6 +10,13 @@ from setuptools.command.build_ext import build_ext
 
 wanted = os.environ.get("GANTRY_BUILD_CORE", "auto")
 
+TWINS = (
+    "gantry._core._leaf_c",
+    "gantry.store._pending_keys_c",
+    "gantry.store._append_c",
+    "gantry.broker.hot._hot_c",
+)
+
 
 class OptionalBuild(build_ext):
     """A machine without a compiler, or with one that fails, gets the pure package; which one is in use, `gantry version` says.
@@ -44,9 +51,10 @@ def extensions() -> list[Extension]:
             raise
         return []
     modules = [
-        Extension("gantry._core._leaf_c", ["src/gantry/_core/_leaf_c.pyx"], optional=wanted != "1", extra_compile_args=["-O2"]),
+        Extension(name, [f"src/{name.replace('.', '/')}.pyx"], optional=wanted != "1", extra_compile_args=["-O2"])
+        for name in TWINS
     ]
-    return list(cythonize(modules, language_level=3, quiet=True))
+    return list(cythonize(modules, language_level=3, quiet=True, include_path=["src"]))
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": OptionalBuild})

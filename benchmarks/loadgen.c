@@ -154,7 +154,7 @@ static void build_send(void) {
             memcpy(e + 22 + body_bytes, props, p);
             body_len += size;
         }
-        strcpy(properties, "WAIT\x01true\x02");
+        strcpy(properties, props); /* as the Java client does: the batch has a unique key of its own, too */
     } else {
         memset(body, 'x', (size_t)body_bytes), body_len = (size_t)body_bytes;
         strcpy(properties, props);

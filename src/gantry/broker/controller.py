@@ -30,7 +30,7 @@ from .config import ASYNC_MASTER, SLAVE, SYNC_MASTER, BrokerConfig
 from .config_file import ConfigFile
 from .config_updates import ConfigUpdates
 from .context import BrokerContext
-from .hot import HotEngine, HotIngest
+from .hot import HotEngine, HotIngest, HotTurn
 from .long_polling import PullRequestHold
 from .message_request_mode_manager import MessageRequestModeManager
 from .name_servers import NameServers, system_lookup
@@ -148,7 +148,10 @@ class BrokerController:
             on_topic_change=lambda names: self._registration.topics_changed(names),
             config_changed=self._config_changed,
         )
-        self._engine = HotEngine(self.context)
+        self.context.long_polling.on_watch = self._watch
+        for queue_id in range(store.delay_levels.level_max):
+            store.watch(topic_validator.SCHEDULE_TOPIC, queue_id, True)
+        self._turn = HotTurn(HotEngine(self.context), self.context)
         main, fast = build_request_tables(self.context)
         self._limits = RemotingLimits(
             idle_ms=config.server_channel_max_idle_time_seconds * 1000,
@@ -277,7 +280,7 @@ class BrokerController:
             table,
             limits=self._limits,
             on_close=self._channel_closed,
-            ingest_factory=lambda channel: HotIngest(self._engine, self.context, channel, self._limits),
+            ingest_factory=lambda channel: HotIngest(self._turn, channel, self._limits),
         )
 
     # -- events
@@ -293,6 +296,11 @@ class BrokerController:
         context.long_polling.message_arrived(topic, queue_id, next_offset, tags_code, store_timestamp, properties)
         if topic == topic_validator.SCHEDULE_TOPIC:
             context.schedule.message_arrived(queue_id)
+
+    def _watch(self, topic: str, queue_id: int, watched: bool) -> None:
+        # The delay levels always wait for theirs.
+        if topic != topic_validator.SCHEDULE_TOPIC:
+            self.context.store.watch(topic, queue_id, watched)
 
     def _config_changed(self) -> None:
         self.config.copy_to(self.context.store.config)

@@ -24,8 +24,7 @@ log = logging.getLogger(__name__)
 class Ingest(Protocol):
     """Cuts the bytes of one connection into frames.
 
-    It may serve frames itself (writing to the channel) and return only those it leaves to the request table. What it
-    writes during the call leaves together with all other output of the same read.
+    It may serve frames itself (writing to the channel, now or soon) and return only those it leaves to the request table.
     """
 
     def ingest(self, data: bytes) -> list[Frame]:
@@ -33,6 +32,9 @@ class Ingest(Protocol):
 
         When whole frames came before the bad bytes, they are returned, and the error is left in `failure`.
         """
+
+    def finish(self) -> None:
+        """No more bytes come: what was put off is done now."""
 
     @property
     def partial(self) -> bool:
@@ -80,6 +82,9 @@ class FrameIngest:
                 raise
             self.failure = e
         return frames
+
+    def finish(self) -> None:
+        return None
 
     @property
     def partial(self) -> bool:
@@ -212,6 +217,8 @@ class RemotingConnection:
             channel.uncork()
 
     def eof_received(self) -> bool:
+        if self._accepted and not self.channel.closed:
+            self._ingest.finish()
         return False  # the transport closes itself once the output has left
 
     def connection_lost(self, exc: Exception | None) -> None:

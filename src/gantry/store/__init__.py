@@ -1,6 +1,6 @@
 """The message store: one log, queues and index derived from it, in the official on-disk formats."""
 
-from gantry.store.append_plan import AppendPlan
+from gantry.store.append import AppendPlan
 from gantry.store.config import DamagePolicy, FlushDiskType, StoreConfig, StorePaths
 from gantry.store.delay_levels import DelayLevels
 from gantry.store.message_store import MessageStore

@@ -19,9 +19,10 @@ from .config import StoreConfig, StorePaths
 from .consume_queue import ConsumeQueue, QueueWrite, write_queue_units
 from .disk_state import DiskState
 from .flush import FlushService
-from .index_file import IndexFile, IndexKey
+from .index_file import IndexFile
 from .index_service import IndexService
 from .own_state import IndexMark, QueueOffsets, SyncedState, encode_state
+from .pending_keys import KeyBatch
 from .queue_table import QueueTable
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class CheckpointJob(NamedTuple):
 
     point: LogPoint
     queues: list[tuple[ConsumeQueue, int, list[QueueWrite]]]
-    keys: list[IndexKey]
+    keys: KeyBatch
 
 
 class CheckpointWriter:
@@ -220,7 +221,7 @@ class CheckpointWriter:
             # An append from now on must put the queue on the list again.
             queue.dirty = False
         self.touched.clear()
-        return CheckpointJob(self.last_point, queues, list(self._index.pending))
+        return CheckpointJob(self.last_point, queues, self._index.pending.batch())
 
     def _give_back(self, job: CheckpointJob) -> None:
         known = set(self.touched)
@@ -244,7 +245,7 @@ class CheckpointWriter:
             self._warm_bytes -= held
             queue.trim(0)
         self._index.files = files
-        del self._index.pending[: len(job.keys)]
+        self._index.pending.drop(len(job.keys))
 
     async def _save_synced(self) -> None:
         """Saves the newest candidate that the log's syncs have passed."""

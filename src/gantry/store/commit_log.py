@@ -12,8 +12,8 @@ from gantry.protocol.disk.file_name import offset_file_name, parse_offset_file_n
 from gantry.protocol.message.record import RecordView
 from gantry.runtime.disk import Disk, DiskFile
 
+from .append import HotTail
 from .config import StoreConfig, StorePaths
-from .hot_tail import HotTail
 from .open_file import OpenFile
 from .steps import ReadStep
 

@@ -11,11 +11,11 @@ from gantry.protocol.disk.consume_queue_unit import (
     FILLER_SIZE,
     UNIT_SIZE,
     decode_unit,
-    encode_unit,
 )
 from gantry.protocol.disk.file_name import offset_file_name
 from gantry.runtime.disk import Disk
 
+from .append import QueueTail
 from .open_file import OpenFileCache
 from .steps import ReadStep
 
@@ -36,7 +36,7 @@ class QueueWrite(NamedTuple):
     fresh: bool
 
 
-class ConsumeQueue:
+class ConsumeQueue(QueueTail):
     """Queue offsets 0, 1, 2 ... of one topic and queue id, each an entry that says where the message lies.
 
     append() makes an entry readable at once (up to `visible_offset`, which the store moves when the log is safe); the file
@@ -46,24 +46,18 @@ class ConsumeQueue:
     """
 
     __slots__ = (
-        "_tail",
-        "_tail_base",
         "checked_physical_min",
         "directory",
-        "dirty",
         "file_starts",
         "file_units",
-        "last_physical_end",
-        "max_offset",
         "min_offset",
-        "planned_offset",
         "queue_id",
         "topic",
-        "visible_offset",
         "written_offset",
     )
 
     def __init__(self, topic: str, queue_id: int, directory: str, file_units: int) -> None:
+        super().__init__()
         self.topic = topic
         self.queue_id = queue_id
         self.directory = directory
@@ -71,29 +65,15 @@ class ConsumeQueue:
         self.file_starts: list[int] = []
         """First offset of each file on the disk, in order."""
         self.min_offset = 0
-        self.max_offset = 0
-        self.planned_offset = 0
-        self.visible_offset = 0
         self.written_offset = 0
-        self.last_physical_end = -1
         self.checked_physical_min = -1
-        self.dirty = False
-        self._tail = bytearray()
-        self._tail_base = 0
 
     def start_at(self, offset: int) -> None:
         """The next entry gets this offset; only for a queue without entries in memory."""
-        self.max_offset = self.planned_offset = self.visible_offset = self.written_offset = offset
-        self._tail.clear()
-        self._tail_base = offset
+        self.begin_tail_at(offset)
+        self.written_offset = offset
 
     # --- appending
-
-    def append(self, physical_offset: int, size: int, tags_code: int) -> None:
-        self._tail += encode_unit(physical_offset, size, tags_code)
-        self.max_offset += 1
-        self.last_physical_end = physical_offset + size
-        self.dirty = True
 
     def append_at(self, offset: int, physical_offset: int, size: int, tags_code: int) -> bool:
         """Append of a rebuild: an entry that is there already is left alone, a hole is filled with fillers.
@@ -108,14 +88,12 @@ class ConsumeQueue:
         return True
 
     def skip_to(self, offset: int) -> None:
-        if not self.file_starts and not self._tail:
+        if not self.file_starts and not self.memory_bytes:
             # The first entry of a queue whose beginning is gone: files before the one it lies in are not made.
             self.start_at(offset)
             self.min_offset = offset
             return
-        self._tail += FILLER * (offset - self.max_offset)
-        self.max_offset = offset
-        self.dirty = True
+        self.append_fillers(offset - self.max_offset)
 
     # --- reading
 
@@ -126,10 +104,9 @@ class ConsumeQueue:
         if offset >= self.max_offset or count <= 0:
             return b""
         count = min(count, self.max_offset - offset)
-        base = self._tail_base
+        base = self.tail_base
         if offset >= base:
-            begin = (offset - base) * UNIT_SIZE
-            return bytes(self._tail[begin : begin + count * UNIT_SIZE])
+            return self.tail_units(offset, count)
         file_start = offset - offset % self.file_units
         if file_start not in self.file_starts:
             return b""
@@ -155,7 +132,7 @@ class ConsumeQueue:
         """
         if physical_min == self.checked_physical_min:
             return
-        low = max(self.min_offset, self.file_starts[0] if self.file_starts else self._tail_base)
+        low = max(self.min_offset, self.file_starts[0] if self.file_starts else self.tail_base)
         high = self.max_offset
         unit = yield from self.unit_at_steps(files, low)
         if unit is None or unit[0] < physical_min:
@@ -186,8 +163,7 @@ class ConsumeQueue:
         while offset < end:
             file_start = offset - offset % self.file_units
             stop = min(end, file_start + self.file_units)
-            begin = (offset - self._tail_base) * UNIT_SIZE
-            data = bytes(self._tail[begin : begin + (stop - offset) * UNIT_SIZE])
+            data = self.tail_units(offset, stop - offset)
             position = (offset - file_start) * UNIT_SIZE
             if not self.file_starts and not writes and position:
                 # A queue that begins above the start of its file: the front is filled with units that readers skip.
@@ -200,7 +176,7 @@ class ConsumeQueue:
     def written(self, upto: int) -> int:
         """Entries below `upto` are in the files now. Returns: bytes of entries still held in memory."""
         if upto <= self.written_offset:
-            return len(self._tail)
+            return self.memory_bytes
         first = self.written_offset - self.written_offset % self.file_units
         for file_start in range(first, upto, self.file_units):
             if file_start not in self.file_starts:
@@ -208,18 +184,11 @@ class ConsumeQueue:
         self.written_offset = upto
         self.dirty = self.max_offset > upto
         self.trim(_KEEP_UNITS)
-        return len(self._tail)
+        return self.memory_bytes
 
     def trim(self, keep: int) -> None:
         """Drops entries that the files have from memory, all but the newest `keep`."""
-        base = max(self._tail_base, min(self.written_offset, self.max_offset - keep))
-        if base > self._tail_base:
-            del self._tail[: (base - self._tail_base) * UNIT_SIZE]
-            self._tail_base = base
-
-    @property
-    def memory_bytes(self) -> int:
-        return len(self._tail)
+        self.drop_tail_below(min(self.written_offset, self.max_offset - keep))
 
     def expired_files(self, last_units: dict[int, int], physical_min: int) -> list[int]:
         """Files whose last entry points below the log's minimum; never the newest file.

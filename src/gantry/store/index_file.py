@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterator
 
 from gantry.protocol.disk.index_layout import (
     ENTRY_SIZE,
@@ -14,21 +14,22 @@ from gantry.protocol.disk.index_layout import (
     encode_entry,
     entry_position,
     index_file_size,
-    key_hash,
     seconds_since,
     slot_position,
 )
 from gantry.runtime.disk import Disk, DiskFile
 
 from .open_file import OpenFile
+from .pending_keys import KeyBatch, lay_out_index
 from .steps import ReadStep
 
 _CHUNK_ENTRIES = 4096
 _CHAIN_MAX = 1_000_000
-
-
-IndexKey = tuple[str, bytes, int, int]
-"""One key of one record: topic, the part after `topic#` as stored, physical offset, storeTimestamp (ms)."""
+_DIRTY_SLOTS = 1024
+_RUN_GAP = 8
+_BULK_COUNT_MIN = 256
+_SLOTS_PER_KEY = 2500
+"""A batch of at least a 2,500th of the slots is written by way of the whole slot table."""
 
 
 class IndexFile:
@@ -70,26 +71,38 @@ class IndexFile:
 
     # --- writing (off the loop)
 
-    def write(self, keys: Iterable[IndexKey]) -> int:
-        """Adds keys until the file is full; returns how many fitted. Raises: DiskFull, DiskFault (nothing counts as added).
+    def write(self, keys: KeyBatch, first: int = 0) -> int:
+        """Adds keys from number `first` of the batch on until the file is full; returns how many fitted.
 
+        Raises: DiskFull, DiskFault (nothing counts as added).
         Source: IndexFile.putKey (5.3): the time of the first entry is counted from the file before, then the header
         begins with it.
         """
         if self._half_written:
             # Slots that the failed try had reached would be taken for what they held before it.
             self.cut_back(self.header)
+        header = IndexHeader.decode(self.header.encode())
+        count = min(len(keys) - first, self.entry_count_max - header.index_count)
+        if count <= 0:
+            return 0
+        if lay_out_index is not None and count >= max(self.slot_count // _SLOTS_PER_KEY, _BULK_COUNT_MIN):
+            self._write_many(lay_out_index, keys, first, count, header)
+        else:
+            self._write_few(keys, first, count, header)
+        self.header = header
+        self._half_written = False
+        return count
+
+    def _write_few(self, keys: KeyBatch, first: int, count: int, header: IndexHeader) -> None:
+        """One read and one write for each slot."""
         file = self.file.handle()
         pread = file.pread
-        header = IndexHeader.decode(self.header.encode())
         first_number = number = header.index_count
         slot_count = self.slot_count
         slots: dict[int, int] = {}
         entries: list[bytes] = []
-        for topic, key, physical_offset, store_timestamp in keys:
-            if number >= self.entry_count_max:
-                break
-            hashed = key_hash(f"{topic}#{key.decode('utf-8', 'replace')}")
+        for position in range(first, first + count):
+            hashed, physical_offset, store_timestamp = keys.key(position)
             slot = hashed % slot_count
             previous = slots.get(slot)
             if previous is None:
@@ -108,17 +121,49 @@ class IndexFile:
             header.end_phy_offset = physical_offset
             header.end_timestamp = store_timestamp
         header.index_count = number
-        added = number - first_number
-        if added:
-            self._half_written = True
-            file.pwrite(b"".join(entries), entry_position(self.slot_count, first_number))
-            file.sync()
-            for slot in sorted(slots):
-                file.pwrite(SLOT.pack(slots[slot]), slot_position(slot))
-            file.pwrite(header.encode(), 0)
-            self.header = header
-            self._half_written = False
-        return added
+        self._half_written = True
+        file.pwrite(b"".join(entries), entry_position(self.slot_count, first_number))
+        file.sync()
+        for slot in sorted(slots):
+            file.pwrite(SLOT.pack(slots[slot]), slot_position(slot))
+        file.pwrite(header.encode(), 0)
+
+    def _write_many(self, lay_out: Callable[..., int], keys: KeyBatch, first: int, count: int, header: IndexHeader) -> None:
+        """The slot table is read as a whole and written back where it changed; the same bytes, with few system calls.
+
+        20 MB of slots cost about as much as 2,000 slots one by one.
+        """
+        file = self.file.handle()
+        slots = bytearray(file.pread(self.slot_count * SLOT_SIZE, slot_position(0)))
+        entries = bytearray(count * ENTRY_SIZE)
+        dirty = bytearray(-(-self.slot_count // _DIRTY_SLOTS))
+        first_number = number = header.index_count
+        view = memoryview(entries)
+        done = 0
+        if number <= 1:
+            header.hash_slot_count += lay_out(keys, first, 1, number, header.begin_timestamp, slots, view, dirty)
+            _, header.begin_phy_offset, header.begin_timestamp = keys.key(first)
+            done = 1
+        header.hash_slot_count += lay_out(
+            keys,
+            first + done,
+            count - done,
+            number + done,
+            header.begin_timestamp,
+            slots,
+            view[done * ENTRY_SIZE :],
+            dirty,
+        )
+        header.index_count = number + count
+        _, header.end_phy_offset, header.end_timestamp = keys.key(first + count - 1)
+        self._half_written = True
+        file.pwrite(entries, entry_position(self.slot_count, first_number))
+        file.sync()
+        changed = memoryview(slots)
+        for begin, end in _runs(dirty):
+            piece = changed[begin * _DIRTY_SLOTS * SLOT_SIZE : end * _DIRTY_SLOTS * SLOT_SIZE]
+            file.pwrite(piece, slot_position(begin * _DIRTY_SLOTS))
+        file.pwrite(header.encode(), 0)
 
     def write_header(self) -> None:
         self.file.handle().pwrite(self.header.encode(), 0)
@@ -199,3 +244,17 @@ class IndexFile:
                 break
             number = previous
         return found
+
+
+def _runs(dirty: bytearray) -> Iterator[tuple[int, int]]:
+    """Begin and end of runs of ones; runs with a small gap between them are one."""
+    begin = dirty.find(1)
+    while begin >= 0:
+        end = begin + 1
+        while True:
+            following = dirty.find(1, end, end + _RUN_GAP + 1)
+            if following < 0:
+                break
+            end = following + 1
+        yield begin, end
+        begin = dirty.find(1, end)

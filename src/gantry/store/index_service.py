@@ -11,8 +11,9 @@ from gantry.protocol.disk.index_layout import IndexHeader, key_hash
 from gantry.runtime.disk import Disk
 
 from .config import StoreConfig, StorePaths
-from .index_file import IndexFile, IndexKey
+from .index_file import IndexFile
 from .own_state import IndexMark
+from .pending_keys import KeyBatch, PendingKeys
 from .steps import ReadStep
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class IndexService:
         self._slot_count = config.max_hash_slot_num
         self._entry_count_max = config.max_index_num
         self.files: list[IndexFile] = []
-        self.pending: list[IndexKey] = []
+        self.pending = PendingKeys()
         self._undo: tuple[IndexFile | None, IndexHeader, list[IndexFile]] | None = None
         """What a failed write_pending left: the file it began in with its header of before, and the files it made."""
 
@@ -110,31 +111,29 @@ class IndexService:
     # --- adding
 
     def add(self, topic: str, keys: list[bytes], physical_offset: int, store_timestamp: int) -> None:
-        for key in keys:
-            self.pending.append((topic, key, physical_offset, store_timestamp))
+        self.pending.add(topic, keys, physical_offset, store_timestamp)
 
-    def write_pending(self, keys: list[IndexKey], now_ms: int, sync: bool) -> list[IndexFile]:
+    def write_pending(self, keys: KeyBatch, now_ms: int, sync: bool) -> list[IndexFile]:
         """Puts keys into the files; returns all files as they are then. Blocking; off the loop.
 
-        The caller removes the keys from `pending` afterwards and takes over the returned list: until then searches
+        The caller drops the keys from `pending` afterwards and takes over the returned list: until then searches
         find them in memory. Raises: DiskFull, DiskFault; the next call undoes first what this one had done.
         """
         self._undo_failed()
         files = list(self.files)
-        remaining = keys
+        done = 0
         made: list[IndexFile] = []
         first = files[-1] if files else None
         self._undo = (first, _copy(first.header) if first is not None else IndexHeader(), made)
-        while remaining:
+        while done < len(keys):
             if not files or files[-1].is_full:
                 item = self._new_after(files[-1] if files else None, now_ms)
                 made.append(item)
                 item.create()
                 files.append(item)
-            added = files[-1].write(remaining)
+            done += files[-1].write(keys, done)
             if files[-1].is_full or sync:
                 files[-1].sync()
-            remaining = remaining[added:]
         self._undo = None
         return files
 
@@ -167,13 +166,9 @@ class IndexService:
 
     def search_steps(self, topic: str, key: str, count_max: int, begin: int, end: int) -> Generator[ReadStep, bytes, list[int]]:
         """Physical offsets of records that may carry the key, newest first, without doubles; hashes may collide."""
-        found: dict[int, None] = {}
-        wanted = key.encode()
-        for item in reversed(self.pending):
-            if item[1] == wanted and item[0] == topic and begin <= item[3] <= end:
-                found[item[2]] = None
-                if len(found) >= count_max:
-                    return list(found)
+        found = dict.fromkeys(self.pending.search(topic, key.encode(), begin, end, count_max))
+        if len(found) >= count_max:
+            return list(found)
         hashed = key_hash(f"{topic}#{key}")
         for file in reversed(self.files):
             if file.is_time_matched(begin - 999, end):
@@ -186,8 +181,9 @@ class IndexService:
     @property
     def last_update(self) -> tuple[int, int]:
         """Store time and physical offset of the newest key."""
-        if self.pending:
-            return self.pending[-1][3], self.pending[-1][2]
+        newest = self.pending.last
+        if newest is not None:
+            return newest
         if self.files:
             return self.files[-1].header.end_timestamp, self.files[-1].header.end_phy_offset
         return 0, 0

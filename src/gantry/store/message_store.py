@@ -17,7 +17,7 @@ from gantry.runtime.disk import Disk, DiskFile, DiskLock
 from gantry.runtime.replace import make_dirs_synced
 from gantry.runtime.rng import Rng
 
-from .append_plan import AppendPlan, TopicRow
+from .append import AppendPlan, ArrivalListener, PlanRules
 from .checkpoint import CheckpointWriter, LogPoint
 from .cleanup import CleanupService
 from .commit_log import CommitLog
@@ -25,7 +25,6 @@ from .config import StoreConfig, StorePaths
 from .consume_queue import ConsumeQueue
 from .delay_levels import DelayLevels
 from .disk_state import DiskState
-from .dispatch import index_keys, queue_tags_code
 from .flush import FlushService
 from .index_service import IndexService
 from .open_file import OpenFileCache
@@ -33,7 +32,7 @@ from .own_state import QueueOffsets
 from .queue_table import QueueTable
 from .reader import Reader, TagsFilter
 from .recovery import Recovery, RecoveryReport
-from .results import GetResult, PlannedRecord, PutResult, QueryResult
+from .results import GetResult, PutResult, QueryResult
 from .stats import StoreStats
 from .status import BoundaryType, PutStatus
 from .steps import Steps, complete, run_steps
@@ -41,8 +40,6 @@ from .steps import Steps, complete, run_steps
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-ArrivalListener = Callable[[str, int, int, int, int, bytes], None]
-"""topic, queue id, max offset (exclusive), tagsCode, storeTimestamp (ms), encoded properties"""
 _RETRY_SPACE_MS = 1000
 _SYNC = "sync"
 
@@ -76,6 +73,8 @@ class MessageStore:
     ) -> None:
         self.config = config
         self.on_arrive = on_arrive
+        self.settle_open_plan: Callable[[], None] | None = None
+        """Ends the plan that is open, by commit or abort: called when somebody else needs the log's end for himself."""
         self.paths = StorePaths(config.store_path_root_dir)
         self.delay_levels = DelayLevels(config.message_delay_level)
         self.stats = StoreStats(clock)
@@ -115,8 +114,9 @@ class MessageStore:
             checkpoint=self._checkpoint,
         )
         self._sync_flush = config.is_sync_flush
-        self._topic_rows: dict[str, TopicRow] = {}
-        self._unsafe: deque[PlannedRecord] = deque()
+        self._queues.before_removal = self._settle
+        self._rules = PlanRules(config.mapped_file_size_commit_log, self._queues.find_or_create, self.delay_levels)
+        self._unsafe: deque[AppendPlan] = deque()
         self._plan: AppendPlan | None = None
         self._lock: DiskLock | None = None
         self._allocating = False
@@ -170,6 +170,7 @@ class MessageStore:
 
     async def shutdown(self) -> None:
         """Everything on the disk, abort file removed, lock released; a restart then has nothing to do again."""
+        self._settle()
         self.state.shut_down = True
         if self._retry is not None:
             self._retry.cancel()
@@ -228,19 +229,25 @@ class MessageStore:
         if reason is not None:
             raise StoreReadOnly(reason)
         if self._plan is not None and not self._plan.done:
+            self._settle()
+        if self._plan is not None and not self._plan.done:
             raise StoreError("a plan is open; it must be committed or aborted before the next one")
         now_ms = self._clock.now_ms()
         last = self._log.last_store_timestamp
+        config = self.config
         plan = self._plan = AppendPlan(
-            start=self._log.wrote_offset,
-            file_size=self._log.file_size,
+            self._rules,
+            self._log.wrote_offset,
             # The wall clock may jump back; store times never do: searches by time rely on it.
-            store_timestamp=now_ms if now_ms > last else last,
-            size_max=self.config.max_message_size,
-            get_queue=self._queues.find_or_create,
-            topic_rows=self._topic_rows,
+            now_ms if now_ms > last else last,
+            config.max_message_size,
+            config.index_tags_enable,
         )
         return plan
+
+    def _settle(self) -> None:
+        if self.settle_open_plan is not None and self._plan is not None and not self._plan.done:
+            self.settle_open_plan()
 
     def write(self, plan: AppendPlan) -> None:
         """Puts the plan's bytes into the log: one Disk call for each file they touch.
@@ -262,37 +269,21 @@ class MessageStore:
     def commit(self, plan: AppendPlan) -> None:
         """Makes the written records real: queue entries, index entries, offsets; wakes whoever waits for them once safe."""
         plan.done = True
-        if not plan.records:
+        count = plan.count
+        if not count:
             return
         log_ = self._log
         for start, data in plan.ranges:
             log_.advance(start, data)
-        records = plan.records
-        last = records[-1]
-        log_.last_store_timestamp = last.store_timestamp
-        self._checkpoint.last_point = LogPoint(log_.wrote_offset, last.physical_offset, last.size, last.store_timestamp)
-        index_add = self._index.add if self.config.message_index_enable else None
-        index_tags = self.config.index_tags_enable
-        delay_levels = self.delay_levels
-        touched = self._checkpoint.touched
-        for record in records:
-            properties = record.properties
-            queue = record.queue
-            if queue is not None:
-                record.tags_code = code = queue_tags_code(record.topic, properties, record.store_timestamp, delay_levels)
-                if not queue.dirty:
-                    touched.append(queue)
-                queue.append(record.physical_offset, record.size, code)
-            if index_add is not None:
-                keys = index_keys(properties, record.transaction_type, index_tags)
-                if keys:
-                    index_add(record.topic, keys, record.physical_offset, record.store_timestamp)
-        self.stats.count_put(len(records), log_.wrote_offset - plan.start)
+        timestamp = log_.last_store_timestamp = plan.store_timestamp
+        self._checkpoint.last_point = LogPoint(log_.wrote_offset, *plan.last_record, timestamp)
+        plan.enter(self._checkpoint.touched, self._index if self.config.message_index_enable else None)
+        self.stats.count_put(count, log_.wrote_offset - plan.start)
         if self._sync_flush:
-            self._unsafe.extend(records)
+            self._unsafe.append(plan)
             self._flush.trigger(log_.wrote_offset)
         else:
-            self._expose(records)
+            plan.expose(self.on_arrive)
         if log_.files_end - log_.wrote_offset < log_.file_size:
             self._allocate_ahead()
         if log_.wrote_offset + (self.config.prefault_window_bytes >> 1) > self._prefaulted:
@@ -301,9 +292,7 @@ class MessageStore:
     def abort(self, plan: AppendPlan) -> None:
         """Forgets the plan: offsets, queues and index are as before, and what was written cannot come back after a crash."""
         plan.done = True
-        for record in plan.records:
-            if record.queue is not None:
-                record.queue.planned_offset = record.queue.max_offset
+        plan.withdraw()
         try:
             self._log.erase_above()
         except DiskError as error:
@@ -349,35 +338,13 @@ class MessageStore:
         waiting = self.durable(plan)
         return PutResult(PutStatus.PUT_OK if waiting is None else await waiting, plan.records)
 
-    def _expose(self, records: Iterable[PlannedRecord]) -> None:
-        """The records are safe: readers see them, waiting consumers are told."""
-        listener = self.on_arrive
-        for record in records:
-            queue = record.queue
-            if queue is None:
-                continue
-            visible = record.queue_offset + 1
-            queue.visible_offset = visible
-            if listener is not None:
-                listener(
-                    record.topic,
-                    record.queue_id,
-                    visible,
-                    record.tags_code,
-                    record.store_timestamp,
-                    record.properties,
-                )
-
     # --- reactions
 
     def _on_flushed(self) -> None:
         safe = self._log.flushed_offset
         unsafe = self._unsafe
-        safe_records: list[PlannedRecord] = []
         while unsafe and unsafe[0].end <= safe:
-            safe_records.append(unsafe.popleft())
-        if safe_records:
-            self._expose(safe_records)
+            unsafe.popleft().expose(self.on_arrive)
 
     def _on_failure(self, error: DiskError) -> None:
         if isinstance(error, DiskFull) and not error.op.startswith(_SYNC):
@@ -588,6 +555,15 @@ class MessageStore:
         self._spawn(physical)
         return False
 
+    def watch(self, topic: str, queue_id: int, watched: bool) -> None:
+        """Whether `on_arrive` is told of messages of this queue; the queue need not be there yet."""
+        self._queues.watch(topic, queue_id, watched)
+
+    @property
+    def queue_table(self) -> QueueTable:
+        """The queues, for the engine of the hot path; others ask by topic and queue id."""
+        return self._queues
+
     def queue_ids(self, topic: str) -> list[int]:
         return self._queues.queue_ids(topic)
 
@@ -633,13 +609,14 @@ class MessageStore:
         and are not dispatched again: a topic of the same name begins at offset 0.
         """
         async with self._checkpoint.lock:
+            self._settle()
             removed = [topic for topic in dict.fromkeys(topics) if topic in self._queues.topics]
             if not removed:
                 return []
             end = self._log.wrote_offset
             queues = [queue for topic in removed for queue in self._queues.topics[topic].values()]
-            gone = set(map(id, queues))
-            self._unsafe = deque(record for record in self._unsafe if id(record.queue) not in gone)
+            for plan in self._unsafe:
+                plan.leave_out(queues)
             for queue in queues:
                 self._checkpoint.forget(queue)
             for topic in removed:

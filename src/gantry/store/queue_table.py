@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from gantry.protocol.disk.consume_queue_unit import UNIT_SIZE
 
@@ -21,8 +21,11 @@ class QueueTable:
         self.topics: dict[str, dict[int, ConsumeQueue]] = {}
         self.expired: dict[str, dict[int, int]] = {}
         self._by_key: dict[tuple[str, int], ConsumeQueue] = {}
+        self._watched: set[tuple[str, int]] = set()
         self.changes = 0
         """How often a queue was made or removed."""
+        self.before_removal: Callable[[], None] = lambda: None
+        """Ends the plan that is open: it may mean to add to the queue."""
 
     def __iter__(self) -> Iterator[ConsumeQueue]:
         return iter(list(self._by_key.values()))
@@ -37,6 +40,7 @@ class QueueTable:
         queue = self._by_key.get((topic, queue_id))
         if queue is None:
             queue = ConsumeQueue(topic, queue_id, f"{self._directory}/{topic}/{queue_id}", self._file_units)
+            queue.watched = (topic, queue_id) in self._watched
             self._by_key[topic, queue_id] = queue
             self.changes += 1
             self.topics.setdefault(topic, {})[queue_id] = queue
@@ -46,7 +50,18 @@ class QueueTable:
                 queue.min_offset = next_offset
         return queue
 
+    def watch(self, topic: str, queue_id: int, watched: bool) -> None:
+        """Marks a queue, also one that is not there yet, as one whose new messages somebody waits for."""
+        if watched:
+            self._watched.add((topic, queue_id))
+        else:
+            self._watched.discard((topic, queue_id))
+        queue = self._by_key.get((topic, queue_id))
+        if queue is not None:
+            queue.watched = watched
+
     def remove(self, queue: ConsumeQueue) -> None:
+        self.before_removal()
         self._by_key.pop((queue.topic, queue.queue_id), None)
         self.changes += 1
         queues = self.topics.get(queue.topic)

@@ -229,6 +229,7 @@ async def test_the_entry_of_a_delayed_message_says_when_it_is_due() -> None:
     seen: list[int] = []
     store = await started(MemoryDisk(), clock, message_delay_level="1s 5s 2h")
     store.on_arrive = lambda topic, queue_id, end, code, at, properties: seen.append(code - at)
+    store.watch("SCHEDULE_TOPIC_XXXX", 2, True)
     for level in ("1", "3", "99"):
         await put(store, message("SCHEDULE_TOPIC_XXXX", 2, DELAY=level, TAGS="A"))
     await put(store, message("SCHEDULE_TOPIC_XXXX", 2, DELAY="x"))
@@ -240,10 +241,24 @@ async def test_arrival_tells_what_a_waiting_consumer_needs() -> None:
     store = await started(MemoryDisk())
     seen: list[tuple[object, ...]] = []
     store.on_arrive = lambda *what: seen.append(what)
+    await put(store, message(TAGS="nobody waits"))
+    store.watch("T", 0, True)
     await put(store, message(TAGS="TagA", x="1"))
+    store.watch("T", 0, False)
+    await put(store, message(TAGS="nobody waits any more"))
     ((topic, queue_id, end, code, _, properties),) = seen
-    assert (topic, queue_id, end, code) == ("T", 0, 1, tags_code("TagA"))
+    assert (topic, queue_id, end, code) == ("T", 0, 2, tags_code("TagA"))
     assert properties == encode_properties({"TAGS": "TagA", "x": "1"})
+
+
+async def test_a_queue_can_be_watched_before_its_first_message() -> None:
+    store = await started(MemoryDisk())
+    seen: list[int] = []
+    store.on_arrive = lambda topic, queue_id, end, *rest: seen.append(end)
+    store.watch("T", 0, True)
+    assert store.topics() == []
+    await put(store, message())
+    assert seen == [1]
 
 
 async def test_views_handed_out_stay_valid() -> None:

@@ -26,6 +26,7 @@ async def test_readable_means_synced() -> None:
     store = await started(disk, **SYNC)
     arrived: list[int] = []
     store.on_arrive = lambda topic, queue_id, end, *rest: arrived.append(end)
+    store.watch("T", 0, True)
     gate = asyncio.Event()
     disk.before_run = gate.wait
     sending = asyncio.ensure_future(store.put(message(KEYS="k")))

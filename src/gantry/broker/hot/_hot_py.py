@@ -7,11 +7,13 @@ property text; a name inside a value is found, too, and merely sends the frame t
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from gantry.errors import MessageIllegal, RemoteProtocolError
 from gantry.model import StoreMessage, message_const, perm_name, sys_flag, topic_config, topic_validator
 from gantry.protocol.message.batch import decode_batch, join_properties
+from gantry.protocol.message.message_id import encode_host
 from gantry.protocol.message.properties import find_property
 from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode, RequestCode
 from gantry.protocol.remoting.command import FLAG_RESPONSE, SERIALIZE_JSON, RemotingCommand, decode_frame, encode_command
@@ -21,13 +23,12 @@ from gantry.protocol.remoting.header.send_message_v2 import SendMessageRequestHe
 
 if TYPE_CHECKING:
     from gantry.model import Host
+    from gantry.runtime.channel import Channel
     from gantry.store import AppendPlan, PlannedRecord
 
     from ..context import BrokerContext
 
 BATCH_COUNT_MAX = 4096
-
-_INT64_END = 1 << 63
 
 _SEND = int(RequestCode.SEND_MESSAGE)
 _SEND_V2 = int(RequestCode.SEND_MESSAGE_V2)
@@ -36,12 +37,11 @@ _SEND_CODES = frozenset({_SEND, _SEND_V2, _SEND_BATCH})
 _BINARY_CODES = tuple(code.to_bytes(2, "big") for code in sorted(_SEND_CODES))
 _JSON_CODES = (b'"code":310', b'"code":320', b'"code":10,', b'"code":10}')
 
-_RARE_FLAGS = sys_flag.TRANSACTION_MASK | sys_flag.INNER_BATCH | sys_flag.NEED_UNWRAP
+RARE_FLAGS = sys_flag.TRANSACTION_MASK | sys_flag.INNER_BATCH | sys_flag.NEED_UNWRAP
 _UNIQ = message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX.encode()
 _UNIQ_NAME = _UNIQ + b"\x01"
 _WAIT_NAME = message_const.WAIT_STORE_MSG_OK.encode() + b"\x01"
 _WAIT = message_const.WAIT_STORE_MSG_OK.encode()
-# `TIMER_D` begins all three names by which a sender asks for a time.
 _RARE_NAMES = tuple(
     name.encode()
     for name in (
@@ -52,7 +52,9 @@ _RARE_NAMES = tuple(
         message_const.CLUSTER + "\x01",
         message_const.MSG_REGION + "\x01",
         message_const.TRACE_SWITCH + "\x01",
-        "TIMER_D",
+        message_const.TIMER_DELAY_MS + "\x01",
+        message_const.TIMER_DELAY_SEC + "\x01",
+        message_const.TIMER_DELIVER_MS + "\x01",
     )
 )
 
@@ -117,23 +119,123 @@ class _Reply:
         self.waits = waits
 
 
-class HotPlan:
-    """What one read asks for.
+class SendSuffix:
+    """What this broker adds to the properties of each message, and says in each answer; settings may change it."""
 
-    `frames` are left to others; `store_plan` is what is to be written, None for nothing; `failure` is what was wrong
-    with the bytes behind the frames. `replies` waits for commit or abort.
+    __slots__ = ("_seen", "is_plain", "properties", "region", "region_bytes", "store_host", "trace_bytes")
+
+    def __init__(self, seen: tuple[str, bool, str, Host] = ("", False, "", ("", 0))) -> None:
+        self._seen = seen
+        region, trace, cluster, host = seen
+        self.region = region
+        self.region_bytes = region.encode()
+        self.trace_bytes = b"true" if trace else b"false"
+        self.properties = b"%b\x01%b\x02%b\x01%b\x02%b\x01%b\x02" % (
+            message_const.MSG_REGION.encode(),
+            self.region_bytes,
+            message_const.TRACE_SWITCH.encode(),
+            self.trace_bytes,
+            message_const.CLUSTER.encode(),
+            cluster.encode(),
+        )
+        self.is_plain = _plain(region)
+        self.store_host: bytes | None = None
+        with contextlib.suppress(ValueError, OverflowError):
+            self.store_host = encode_host(host)
+
+    def of(self, broker: BrokerContext) -> SendSuffix:
+        """The one of the broker as it is now."""
+        config = broker.config
+        seen = (config.region_id, config.trace_on, config.broker_cluster_name, broker.store_host)
+        return self if seen == self._seen else SendSuffix(seen)
+
+
+def short_way(broker: BrokerContext) -> bool:
+    """Whether any send may take the short way now."""
+    config = broker.config
+    return not (
+        config.start_accept_send_request_time_stamp
+        or not perm_name.is_writeable(config.broker_permission)
+        or broker.replicas.too_few
+        or broker.waiting_sends.full
+        or broker.store.writable_reason() is not None
+    )
+
+
+def encoded_answer(
+    suffix: SendSuffix, opaque: int, serialize_type: int, code: int, remark: str | None, fields: dict[str, str]
+) -> bytes:
+    """An answer to a send as the codecs write it."""
+    fields[message_const.MSG_REGION] = suffix.region
+    fields[message_const.TRACE_SWITCH] = suffix.trace_bytes.decode()
+    return encode_command(
+        RemotingCommand(
+            code, opaque=opaque, flag=FLAG_RESPONSE, remark=remark, ext_fields=fields, serialize_type=serialize_type
+        )
+    )
+
+
+class HotPlan:
+    """The common sends of one turn of the loop, of all connections.
+
+    `store_plan` is what is to be written, None for nothing yet. `sections` has, for each read with sends that want an answer,
+    (channel, first reply, end of its replies). `topics` has (topic, queue id, messages, bytes, requests) for the counters.
+    `failure` is what was wrong with the bytes behind the frames of the last read.
     """
 
-    __slots__ = ("failure", "frames", "message_count", "replies", "store_plan", "topics")
+    __slots__ = ("failure", "message_count", "replies", "sections", "store_plan", "suffix", "topics")
 
     def __init__(self) -> None:
-        self.frames: list[Frame] = []
         self.store_plan: AppendPlan | None = None
         self.failure: RemoteProtocolError | None = None
-        self.replies: list[_Reply] = []
         self.message_count = 0
-        self.topics: list[tuple[str, int, int, int]] = []
-        """(topic, queue id, messages, bytes) per send, for the counters."""
+        self.replies: list[_Reply] = []
+        self.sections: list[tuple[Channel, int, int]] = []
+        self.topics: list[tuple[str, int, int, int, int]] = []
+        self.suffix: SendSuffix | None = None
+        """Set when the first send of the plan may take the short way."""
+
+    @property
+    def log_bytes(self) -> int:
+        """How long the plan is."""
+        return 0 if self.store_plan is None else self.store_plan.end - self.store_plan.start
+
+    @property
+    def waiting_count(self) -> int:
+        """How many of them asked to wait for disk and copies."""
+        return sum(reply.waits for reply in self.replies)
+
+    def answers(self, first: int, end: int, waiting: bool | None, code: int, remark: str | None = None) -> bytes:
+        """Answers of a section: all of them (`waiting` None), or those that wait for the disk, or those that do not.
+
+        `code` is how the messages were stored; with a `remark` they were not, and the answers carry no place.
+        """
+        suffix = self.suffix
+        assert suffix is not None
+        chosen = [reply for reply in self.replies[first:end] if waiting is None or reply.waits is waiting]
+        if remark is None:
+            return b"".join([self._stored(reply, suffix, code) for reply in chosen])
+        return b"".join([encoded_answer(suffix, reply.opaque, reply.serialize_type, code, remark, {}) for reply in chosen])
+
+    def _stored(self, reply: _Reply, suffix: SendSuffix, code: int) -> bytes:
+        records = reply.records
+        msg_id = records[0].offset_msg_id if len(records) == 1 else ",".join([record.offset_msg_id for record in records])
+        if reply.serialize_type == SERIALIZE_JSON and suffix.is_plain and _plain(reply.unique_key):
+            header = (
+                f'{{"code":{code},"extFields":{{"MSG_REGION":"{suffix.region}","TRACE_ON":"{suffix.trace_bytes.decode()}",'
+                f'"msgId":"{msg_id}","queueId":"{reply.queue_id}","queueOffset":"{records[0].queue_offset}",'
+                f'"transactionId":"{reply.unique_key}"}},"flag":1,"language":"{LanguageCode.PYTHON.name}","opaque":{reply.opaque},'
+                f'"serializeTypeCurrentRPC":"JSON","version":{CURRENT_VERSION}}}'
+            ).encode()
+            size = len(header)
+            return b"%b%b%b" % ((size + PREFIX_BYTES - 4).to_bytes(4, "big"), size.to_bytes(4, "big"), header)
+        fields = {
+            "msgId": msg_id,
+            "queueId": str(reply.queue_id),
+            "queueOffset": str(records[0].queue_offset),
+            "transactionId": reply.unique_key,
+        }
+        return encoded_answer(suffix, reply.opaque, reply.serialize_type, code, None, fields)
 
 
 class HotEngine:
@@ -143,65 +245,53 @@ class HotEngine:
 
     def __init__(self, broker: BrokerContext) -> None:
         self._broker = broker
-        self._suffix_of: tuple[str, bool, str] | None = None
-        self._suffix = b""
+        self._suffix = SendSuffix()
 
-    def ingest(self, decoder: FrameDecoder, born_host: Host, data: bytes) -> HotPlan:
-        """Cuts frames and lays out the common sends.
+    def decoder(self, frame_bytes_max: int, header_bytes_max: int) -> FrameDecoder:
+        """What keeps the bytes of one connection."""
+        return FrameDecoder(frame_bytes_max, header_bytes_max)
+
+    def plan(self) -> HotPlan:
+        """An empty plan."""
+        return HotPlan()
+
+    def ingest(self, plan: HotPlan, decoder: FrameDecoder, channel: Channel, data: bytes) -> list[Frame]:
+        """Cuts frames, lays out the common sends in the plan, and returns the others.
 
         Raises: RemoteProtocolError when the bytes begin with something that is no frame; behind whole frames it is
-        left in the plan's `failure`.
+                left in the plan's `failure`.
         """
-        plan = HotPlan()
         decoder.receive_data(data)
-        accepting = self._accepting()
+        frames: list[Frame] = []
+        first, messages = len(plan.replies), plan.message_count
+        born_host = (channel.remote_host, channel.remote_port)
         try:
             while (frame := decoder.next_frame()) is not None:
-                if not (accepting and _may_be_send(frame) and self._send(plan, frame, born_host)):
-                    plan.frames.append(frame)
+                if not (_may_be_send(frame) and self._accepts(plan) and self._send(plan, frame, born_host)):
+                    frames.append(frame)
         except RemoteProtocolError as error:
-            if not plan.frames and plan.store_plan is None:
+            if not frames and plan.message_count == messages:
                 raise
             plan.failure = error
-        return plan
-
-    def replies(self, plan: HotPlan, *, waiting: bool | None, code: int, remark: str | None = None) -> list[bytes]:
-        """The answers of a plan: all of them (`waiting` None), or those that wait for the disk, or those that do not.
-
-        `code` is how the messages were stored; with a `remark` they were not, and the answers carry no place.
-        """
-        chosen = [reply for reply in plan.replies if waiting is None or reply.waits is waiting]
-        if remark is None:
-            return [self._stored(reply, code) for reply in chosen]
-        return [self._refused(reply, code, remark) for reply in chosen]
+        finally:
+            end = len(plan.replies)
+            if end > first:
+                plan.sections.append((channel, first, end))
+        return frames
 
     # -- inside
 
-    def _accepting(self) -> bool:
-        """Whether any send may take the short way now."""
-        broker = self._broker
-        config = broker.config
-        if (
-            config.start_accept_send_request_time_stamp
-            or not perm_name.is_writeable(config.broker_permission)
-            or broker.replicas.too_few
-            or broker.waiting_sends.full
-            or broker.store.writable_reason() is not None
-        ):
-            return False
-        wanted = (config.region_id, config.trace_on, config.broker_cluster_name)
-        if wanted != self._suffix_of:
-            region, trace, cluster = wanted
-            trace_text = "true" if trace else "false"
-            self._suffix = (
-                f"{message_const.MSG_REGION}\x01{region}\x02{message_const.TRACE_SWITCH}\x01{trace_text}\x02"
-                f"{message_const.CLUSTER}\x01{cluster}\x02"
-            ).encode()
-            self._suffix_of = wanted
+    def _accepts(self, plan: HotPlan) -> bool:
+        if plan.suffix is None:
+            if not short_way(self._broker):
+                return False
+            plan.suffix = self._suffix = self._suffix.of(self._broker)
         return True
 
     def _send(self, plan: HotPlan, frame: Frame, born_host: Host) -> bool:
         """Lays out one send; False leaves the frame to others, and the plan as it was."""
+        suffix = plan.suffix
+        assert suffix is not None
         try:
             request = decode_frame(frame)
         except RemoteProtocolError:
@@ -216,7 +306,7 @@ class HotEngine:
             flags = _number(fields[names.sys_flag])
             flag = _number(fields[names.flag])
             reconsume_times = _number(fields.get(names.reconsume_times, "0"))
-            born_timestamp = int(fields[names.born_timestamp])
+            born_timestamp = _number(fields[names.born_timestamp], 18)
             _number(fields[names.queue_nums])
             _number(fields.get(names.max_reconsume_times, "0"))
         except (KeyError, ValueError):
@@ -228,8 +318,7 @@ class HotEngine:
             or name[0] == "%"
             or (queue_id >= topic.write_queue_nums and queue_id >= topic.read_queue_nums)
             or topic.topic_filter_type != topic_config.SINGLE_TAG
-            or flags & _RARE_FLAGS
-            or not 0 <= born_timestamp < _INT64_END
+            or flags & RARE_FLAGS
             or not properties_text
             or topic_validator.is_not_allowed_send_topic(name)
             or not fields.keys() >= names.required
@@ -250,7 +339,7 @@ class HotEngine:
         unique_key = find_property(properties, _UNIQ)
         if unique_key is None:
             return False
-        properties += self._suffix
+        properties += suffix.properties
         messages = [
             StoreMessage(
                 name,
@@ -279,7 +368,7 @@ class HotEngine:
         except MessageIllegal:
             return False
         plan.message_count += len(records)
-        plan.topics.append((name, queue_id, len(records), sum(record.size for record in records)))
+        plan.topics.append((name, queue_id, len(records), sum(record.size for record in records), 1))
         if not request.is_oneway:
             plan.replies.append(
                 _Reply(request.opaque, frame.serialize_type, queue_id, records, unique_key.decode("utf-8", "replace"), waits)
@@ -303,49 +392,10 @@ class HotEngine:
             messages.append(shared._replace(body=member_body, flag=flag, properties=join_properties(own, shared.properties)))
         return messages
 
-    def _stored(self, reply: _Reply, code: int) -> bytes:
-        records = reply.records
-        msg_id = records[0].offset_msg_id if len(records) == 1 else ",".join([record.offset_msg_id for record in records])
-        region, trace, _ = self._suffix_of or ("", False, "")
-        if reply.serialize_type == SERIALIZE_JSON and _plain(reply.unique_key) and _plain(region):
-            header = (
-                f'{{"code":{code},"extFields":{{"MSG_REGION":"{region}","TRACE_ON":"{"true" if trace else "false"}",'
-                f'"msgId":"{msg_id}","queueId":"{reply.queue_id}","queueOffset":"{records[0].queue_offset}",'
-                f'"transactionId":"{reply.unique_key}"}},"flag":1,"language":"{LanguageCode.PYTHON.name}","opaque":{reply.opaque},'
-                f'"serializeTypeCurrentRPC":"JSON","version":{CURRENT_VERSION}}}'
-            ).encode()
-            size = len(header)
-            return b"%b%b%b" % ((size + PREFIX_BYTES - 4).to_bytes(4, "big"), size.to_bytes(4, "big"), header)
-        fields = {
-            "msgId": msg_id,
-            "queueId": str(reply.queue_id),
-            "queueOffset": str(records[0].queue_offset),
-            "transactionId": reply.unique_key,
-        }
-        return self._encoded(reply, code, None, fields)
 
-    def _refused(self, reply: _Reply, code: int, remark: str) -> bytes:
-        return self._encoded(reply, code, remark, {})
-
-    def _encoded(self, reply: _Reply, code: int, remark: str | None, fields: dict[str, str]) -> bytes:
-        region, trace, _ = self._suffix_of or ("", False, "")
-        fields[message_const.MSG_REGION] = region
-        fields[message_const.TRACE_SWITCH] = "true" if trace else "false"
-        return encode_command(
-            RemotingCommand(
-                code,
-                opaque=reply.opaque,
-                flag=FLAG_RESPONSE,
-                remark=remark,
-                ext_fields=fields,
-                serialize_type=reply.serialize_type,
-            )
-        )
-
-
-def _number(text: str) -> int:
-    """A number of at most nine plain digits, which fits 32 bits however it is used. Raises: ValueError otherwise."""
-    if len(text) > 9 or not (text.isdecimal() and text.isascii()):
+def _number(text: str, digits_max: int = 9) -> int:
+    """A number of plain digits; nine of them fit 32 bits however it is used. Raises: ValueError otherwise."""
+    if len(text) > digits_max or not (text.isdecimal() and text.isascii()):
         raise ValueError(text)
     return int(text)
 
@@ -359,5 +409,5 @@ def _may_be_send(frame: Frame) -> bool:
     """Cheap: most other frames are not decoded twice."""
     header = frame.header
     if frame.serialize_type == SERIALIZE_JSON:
-        return any(code in header for code in _JSON_CODES) or b'"code": ' in header
+        return any(code in header for code in _JSON_CODES) or b'"code": ' in header or b'"code" ' in header
     return header[:2] in _BINARY_CODES

@@ -80,8 +80,9 @@ class HeldPull:
 class PullRequestHold:
     """The waiting pulls of this broker.
 
-    `resume(held, expired)` runs a pull again; it is set by the pull processor. At most `count_max` pulls wait, with at most
-    FILTER_CHARS_MAX of expressions; hold() answers False beyond that.
+    `resume(held, expired)` runs a pull again; it is set by the pull processor. `on_watch(topic, queue id, watched)` is told
+    when the first pull begins to wait for a queue and when the last one has left. At most `count_max` pulls wait, with at
+    most FILTER_CHARS_MAX of expressions; hold() answers False beyond that.
     Source: PullRequestHoldService (5.3), whose 5 s scan the wheel replaces.
     """
 
@@ -97,6 +98,7 @@ class PullRequestHold:
         self._filter_chars = 0
         self._closed = False
         self.resume: Callable[[HeldPull, bool], None] = _nobody
+        self.on_watch: Callable[[str, int, bool], None] = lambda topic, queue_id, watched: None
 
     @property
     def count(self) -> int:
@@ -108,7 +110,11 @@ class PullRequestHold:
         if self._closed or self._count >= self._count_max or self._filter_chars + held.filter_chars > FILTER_CHARS_MAX:
             return False
         held.slot = -(-held.deadline_ms // WHEEL_SLOT_MS)
-        self._queues.setdefault(held.queue, {})[held] = None
+        waiting = self._queues.get(held.queue)
+        if waiting is None:
+            waiting = self._queues[held.queue] = {}
+            self.on_watch(*held.queue, True)
+        waiting[held] = None
         self._channels.setdefault(held.channel_id, {})[held] = None
         self._wheel.setdefault(held.slot, {})[held] = None
         self._count += 1
@@ -170,6 +176,8 @@ class PullRequestHold:
 
     def _remove(self, held: HeldPull) -> None:
         _drop(self._queues, held.queue, held)
+        if held.queue not in self._queues:
+            self.on_watch(*held.queue, False)
         _drop(self._channels, held.channel_id, held)
         _drop(self._wheel, held.slot, held)
         self._count -= 1

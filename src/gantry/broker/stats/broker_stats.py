@@ -100,32 +100,32 @@ class BrokerStats:
 
     # -- recording
 
-    def topic_put(self, topic: str, queue_id: int, count: int, size: int) -> None:
-        """`count` messages of together `size` bytes were stored by one request."""
+    def topic_put(self, topic: str, queue_id: int, count: int, size: int, times: int = 1) -> None:
+        """`count` messages of together `size` bytes were stored by `times` requests."""
         put = self._topic_puts.get(topic)
         if put is None:
             put = self._topic_puts[topic] = _TopicPut(
                 self._item(TOPIC_PUT_NUMS, topic), self._item(TOPIC_PUT_SIZE, topic), system=self._is_system_topic(topic)
             )
         put.nums.value += count
-        put.nums.times += 1
+        put.nums.times += times
         put.size.value += size
-        put.size.times += 1
+        put.size.times += times
         self._put_size_total += size
         broker = self._broker_put
         broker.value += count
-        broker.times += 1
+        broker.times += times
         if not put.system:
             broker = self._broker_put_user
             broker.value += count
-            broker.times += 1
+            broker.times += times
         if self._queue_stats:
             queue = put.by_queue.get(queue_id)
             if queue is None:
                 key = f"{topic}@{queue_id}"
                 queue = put.by_queue[queue_id] = (self._item(QUEUE_PUT_NUMS, key), self._item(QUEUE_PUT_SIZE, key))
-            queue[0].add(count)
-            queue[1].add(size)
+            queue[0].add(count, times)
+            queue[1].add(size, times)
 
     def put_elapsed(self, elapsed_ms: int, count: int) -> None:
         """The store took so long to accept one request, or one batch of them, with `count` messages."""

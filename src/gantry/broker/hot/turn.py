@@ -1,0 +1,142 @@
+"""The sends of one turn of the event loop: one plan, one write, one commit, one answer a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from gantry.errors import DiskFull, StoreError
+from gantry.protocol.remoting.codes import ResponseCode
+from gantry.store import PutStatus
+
+from ..processor import put_answer
+
+if TYPE_CHECKING:
+    from ..context import BrokerContext
+    from ._hot_py import HotEngine, HotPlan
+
+log = logging.getLogger(__name__)
+
+TURN_BYTES_MAX = 1 << 20
+"""A plan of this length does not wait for the turn's end."""
+
+
+class HotTurn:
+    """Collects what the engine lays out for all connections, and carries it out when the turn of the loop ends.
+
+    settle() does it at once. Whoever is to see the messages calls it before: frames of the same read that are served behind the
+    sends, and whoever wants a plan of the store of its own (the store calls it then). Answers leave in one write for each
+    read: at once, or after the sync for those that wait for the disk. While too many answers wait (`sendWaitCountMax`),
+    sends take the long way, which refuses them as busy.
+    """
+
+    __slots__ = ("_broker", "_call_soon", "_scheduled", "engine", "plan")
+
+    def __init__(self, engine: HotEngine, broker: BrokerContext) -> None:
+        self.engine = engine
+        self.plan = engine.plan()
+        self._broker = broker
+        self._call_soon: Callable[[Callable[[], None]], object] | None = None
+        self._scheduled = False
+        broker.store.settle_open_plan = self.settle
+
+    def more(self) -> None:
+        """The plan has sends: they are carried out at the end of this turn, or now if they are many."""
+        if self.plan.log_bytes > TURN_BYTES_MAX:
+            self.settle()
+        elif not self._scheduled:
+            self._scheduled = True
+            if self._call_soon is None:
+                # Kept, because asking for the loop is a system call (getpid) up to Python 3.11.
+                self._call_soon = asyncio.get_running_loop().call_soon
+            self._call_soon(self._end)
+
+    def settle(self) -> None:
+        plan, store = self.plan, self._broker.store
+        if plan.store_plan is None:
+            # Nothing to do, but what it took for granted may be over.
+            if plan.suffix is not None:
+                self.plan = self.engine.plan()
+            return
+        self.plan = self.engine.plan()
+        if plan.message_count:
+            self._carry_out(plan)
+        else:
+            store.abort(plan.store_plan)
+
+    def give_up(self) -> None:
+        """The engine failed in the middle of a plan: nothing of it is stored, and every sender is told."""
+        plan = self.plan
+        self.plan = self.engine.plan()
+        if plan.store_plan is not None:
+            self._broker.store.abort(plan.store_plan)
+            self._refuse(plan)
+
+    # -- inside
+
+    def _end(self) -> None:
+        self._scheduled = False
+        self.settle()
+
+    def _carry_out(self, plan: HotPlan) -> None:
+        broker = self._broker
+        store, store_plan, clock = broker.store, plan.store_plan, broker.clock
+        assert store_plan is not None
+        began_ms = clock.monotonic_ms()
+        try:
+            store.write(store_plan)
+        except StoreError as error:
+            store.abort(store_plan)
+            if not isinstance(error, DiskFull):
+                log.error("%d messages were not stored: %s", plan.message_count, error)
+            self._refuse(plan)
+            return
+        store.commit(store_plan)
+        stats = broker.stats
+        stats.put_elapsed(clock.monotonic_ms() - began_ms, plan.message_count)
+        for topic, queue_id, count, size, requests in plan.topics:
+            stats.topic_put(topic, queue_id, count, size, requests)
+        if not plan.sections:
+            return
+        durable = store.durable(store_plan)
+        if durable is None:
+            self._answer(plan, None, PutStatus.PUT_OK)
+            return
+        self._answer(plan, False, PutStatus.PUT_OK)
+        broker.waiting_sends.count += plan.waiting_count
+        durable.add_done_callback(lambda done: self._durable(plan, done))
+
+    def _durable(self, plan: HotPlan, done: asyncio.Future[PutStatus]) -> None:
+        self._broker.waiting_sends.count -= plan.waiting_count
+        if done.cancelled() or done.exception() is not None:
+            status = PutStatus.FLUSH_DISK_TIMEOUT
+        else:
+            status = done.result()
+        self._answer(plan, True, status)
+
+    def _answer(self, plan: HotPlan, waiting: bool | None, status: PutStatus) -> None:
+        """Answers the chosen sends; those that wait for copies may get a weaker code than those that do not."""
+        weak = self._broker.replicas.weak_status
+        if status is PutStatus.PUT_OK and (weak is PutStatus.PUT_OK or waiting is False):
+            self._write(plan, waiting, ResponseCode.SUCCESS)
+            return
+        for group in (False, True) if waiting is None else (waiting,):
+            final = weak if group and status is PutStatus.PUT_OK else status
+            code = put_answer.STORED_CODES.get(final)
+            if code is None:
+                self._write(plan, group, *put_answer.refusal(final, self._broker))
+            else:
+                self._write(plan, group, code)
+
+    def _refuse(self, plan: HotPlan) -> None:
+        self._broker.stats.put_failure(plan.message_count)
+        if plan.sections:
+            self._write(plan, None, ResponseCode.SERVICE_NOT_AVAILABLE, put_answer.service_not_available(self._broker))
+
+    def _write(self, plan: HotPlan, waiting: bool | None, code: int, remark: str | None = None) -> None:
+        for channel, first, end in plan.sections:
+            answers = plan.answers(first, end, waiting, code, remark)
+            if answers:
+                channel.write(answers)

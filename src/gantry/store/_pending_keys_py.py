@@ -1,0 +1,72 @@
+"""Keys that the index files do not have yet, in pure Python; `_pending_keys_c.pyx` is the compiled twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gantry.protocol.disk.index_layout import key_hash
+
+lay_out_index: Callable[..., int] | None = None
+"""The bulk way of an index file; only compiled it would be faster than key by key."""
+
+Key = tuple[str, bytes, int, int]
+"""topic, the part after `topic#` as stored, physical offset, storeTimestamp (ms)"""
+
+
+class KeyBatch:
+    """Some keys in order, as they were when the batch was taken."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: list[Key]) -> None:
+        self._keys = keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def key(self, number: int) -> tuple[int, int, int]:
+        """Hash, physical offset and storeTimestamp (ms) of one."""
+        topic, key, physical_offset, store_timestamp = self._keys[number]
+        return key_hash(f"{topic}#{key.decode('utf-8', 'replace')}"), physical_offset, store_timestamp
+
+
+class PendingKeys:
+    """Keys in the order of the log. A key can be searched for as soon as it was added.
+
+    Hashes may collide: what a search finds is to be compared with the record. The hash itself is computed late, off the loop.
+    """
+
+    __slots__ = ("_keys",)
+
+    def __init__(self) -> None:
+        self._keys: list[Key] = []
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(self, topic: str, keys: list[bytes], physical_offset: int, store_timestamp: int) -> None:
+        for key in keys:
+            self._keys.append((topic, key, physical_offset, store_timestamp))
+
+    def search(self, topic: str, key: bytes, begin: int, end: int, count_max: int) -> list[int]:
+        """Physical offsets, newest first, without doubles. Units: times in ms, both ends included."""
+        found: dict[int, None] = {}
+        for item in reversed(self._keys):
+            if item[1] == key and item[0] == topic and begin <= item[3] <= end:
+                found[item[2]] = None
+                if len(found) >= count_max:
+                    break
+        return list(found)
+
+    @property
+    def last(self) -> tuple[int, int] | None:
+        """Store time and physical offset of the newest key."""
+        return (self._keys[-1][3], self._keys[-1][2]) if self._keys else None
+
+    def batch(self) -> KeyBatch:
+        """All keys as they are now."""
+        return KeyBatch(list(self._keys))
+
+    def drop(self, count: int) -> None:
+        """The oldest `count` keys are in the files."""
+        del self._keys[:count]

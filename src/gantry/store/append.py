@@ -1,0 +1,21 @@
+"""The append's twins: laid out records, the newest bytes of the log, the newest entries of a queue.
+
+Compiled where that was built (`_append_c.pyx`), else in pure Python; `GANTRY_CORE` chooses, as for all twins.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gantry._core import ACCEL
+
+from ._append_plan_py import ArrivalListener, LogRange, is_storable_topic
+
+if TYPE_CHECKING or ACCEL == "python":
+    from ._append_plan_py import AppendPlan, PlanRules
+    from ._hot_tail_py import HotTail
+    from ._queue_tail_py import QueueTail
+else:
+    from ._append_c import AppendPlan, HotTail, PlanRules, QueueTail
+
+__all__ = ["AppendPlan", "ArrivalListener", "HotTail", "LogRange", "PlanRules", "QueueTail", "is_storable_topic"]

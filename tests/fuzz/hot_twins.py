@@ -1,0 +1,49 @@
+"""Compares the engine's twins on very many frames: `python -m tests.fuzz.hot_twins --frames 10000000 --seed 1`.
+
+Prints how many frames were tried and how many the compiled engine took; a difference ends it with its seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import time
+
+from gantry._core import ACCEL
+from tests.hot_twins import compare
+
+READS = 200
+KINDS = (
+    {"odd": 0.02},
+    {"odd": 0.1},
+    {"odd": 0.5},
+    {"odd": 0.1, "host": "2001:db8::1"},
+    {"odd": 0.05, "mapped_file_size_commit_log": 8192},
+    {"odd": 0.1, "broker_ip1": "::1"},
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    if ACCEL != "c":
+        raise SystemExit("the compiled core is not in use: there is nothing to compare")
+    logging.disable(logging.CRITICAL)
+    tried = taken = 0
+    seed, began = options.seed, time.monotonic()
+    while tried < options.frames:
+        try:
+            some, all_of_them = asyncio.run(compare(seed, READS, **KINDS[seed % len(KINDS)]))
+        except AssertionError:
+            print(f"the twins differ: seed {seed}, {KINDS[seed % len(KINDS)]}")
+            raise
+        taken, tried, seed = taken + some, tried + all_of_them, seed + 1
+    print(f"{tried} frames, {taken} taken by the compiled engine, no difference; seeds {options.seed} to {seed - 1}, "
+          f"{time.monotonic() - began:.0f} s")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Sends as clients write them and as attackers might, for comparing the engine's twins."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+
+from gantry.protocol.message.batch import BatchElement, encode_batch
+from gantry.protocol.remoting.codes import RequestCode
+from gantry.protocol.remoting.command import RemotingCommand, encode_command
+
+TOPICS = ("T", "T", "T", "Other", "%RETRY%g", "Missing", "SCHEDULE_TOPIC_XXXX", "Tä", "")
+NAMES = (
+    "KEYS", "TAGS", "WAIT", "UNIQ_KEY", "a", "DELAY", "TRAN_MSG", "TIMER_DELAY_MS", "TIMER_DELAY_SEC", "TIMER_DELIVER_MS",
+    "POP_CK", "INNER_NUM", "CLUSTER", "MSG_REGION", "TRACE_ON", "MYDELAY", "KEYS2", "",
+)  # fmt: skip
+COMMON_NAMES = NAMES[:5]
+VALUES = ("true", "TRUE", "false", "1", "-1", "", "x", "Ж😀", "a b  c", "DELAY", "UNIQ_KEY", " ", "k1 k2", 'quote"d\\')
+FIELDS = {
+    "a": "producerGroup", "b": "topic", "c": "defaultTopic", "d": "defaultTopicQueueNums", "e": "queueId", "f": "sysFlag",
+    "g": "bornTimestamp", "h": "flag", "i": "properties", "j": "reconsumeTimes", "k": "unitMode", "l": "maxReconsumeTimes",
+    "m": "batch", "n": "brokerName",
+}  # fmt: skip
+
+
+def properties(rng: random.Random, *, odd: float) -> str:
+    names = NAMES if rng.random() < odd else COMMON_NAMES
+    pairs = [(rng.choice(names), rng.choice(VALUES)) for _ in range(rng.randrange(5))]
+    if rng.random() < 0.95:
+        pairs.insert(rng.randrange(len(pairs) + 1), ("UNIQ_KEY", rng.choice(("7F0000010001", "Ü-1", "a b", "x" * 40))))
+    text = "".join(f"{name}\x01{value}\x02" for name, value in pairs)
+    if rng.random() < 0.2:
+        text = text[:-1]
+    if rng.random() < odd:
+        at = rng.randrange(len(text) + 1)
+        text = text[:at] + rng.choice(("\x01", "\x02", "\x00", "\x02\x02", "é")) + text[at:]
+    return text
+
+
+def batch_body(rng: random.Random, *, odd: float) -> bytes:
+    body = encode_batch(
+        BatchElement(rng.choice((0, 7, -1)), rng.randbytes(rng.randrange(30)), properties(rng, odd=odd / 4).encode())
+        for _ in range(rng.randrange(1, 5))
+    )
+    if rng.random() < odd:
+        at = rng.randrange(len(body))
+        body = body[:at] + rng.randbytes(1) + body[at + 1 :]
+    return body
+
+
+def send_frame(rng: random.Random, opaque: int, *, odd: float = 0.1) -> bytes:
+    """One frame. `odd` is how much of what may vary is unusual."""
+    code = rng.choice((RequestCode.SEND_MESSAGE, RequestCode.SEND_MESSAGE_V2, RequestCode.SEND_BATCH_MESSAGE))
+    batch = code == RequestCode.SEND_BATCH_MESSAGE or rng.random() < 0.1
+    numbers = ("0", "1", "3", "4", "99", "-1", "007", "", "1_0", " 1", "+1", "９", "999999999", "1000000000")
+    strange = rng.random() < odd
+    fields = {
+        "a": "producers",
+        "b": rng.choice(TOPICS) if rng.random() < 0.5 else "T",
+        "c": "TBW102",
+        "d": rng.choice(numbers) if strange else "4",
+        "e": rng.choice(numbers) if strange else str(rng.randrange(4)),
+        "f": rng.choice(("0", "1", "4", "8", "12", "16", "48", "64", "128", "257")) if rng.random() < 0.3 else "0",
+        "g": rng.choice((*numbers, "9" * 18, "9" * 19)) if strange else "1700000000000",
+        "h": rng.choice(numbers) if strange else "0",
+        "i": properties(rng, odd=odd),
+        "j": rng.choice(numbers) if strange else "0",
+        "k": "false",
+        "l": rng.choice(numbers) if strange else "16",
+        "m": rng.choice(("true", "TRUE", "tRue ")) if batch else "false",
+        "n": "broker-a",
+    }
+    if rng.random() < odd:
+        del fields[rng.choice(list(fields))]
+    if rng.random() < 0.2:
+        items = list(fields.items())
+        rng.shuffle(items)
+        fields = dict(items)
+    if code == RequestCode.SEND_MESSAGE:
+        fields = {FIELDS[name]: value for name, value in fields.items()}
+    command = RemotingCommand(
+        code,
+        opaque=opaque,
+        flag=rng.choice((0, 0, 0, 2, 1)),
+        ext_fields=fields,
+        body=batch_body(rng, odd=odd) if batch else rng.randbytes(rng.randrange(60)),
+        serialize_type=rng.randrange(2),
+    )
+    if command.serialize_type == 0 and rng.random() < 0.5:
+        return _json_frame(rng, command)
+    frame = bytearray(encode_command(command))
+    if rng.random() < odd:
+        for _ in range(rng.randrange(1, 4)):
+            # Not the lengths of the frame itself: both twins cut with them before anything else.
+            frame[rng.randrange(8, len(frame))] = rng.choice((0, 1, 2, 34, 92, 125, 128, 255, rng.randrange(256)))
+    return bytes(frame)
+
+
+def _json_frame(rng: random.Random, command: RemotingCommand) -> bytes:
+    """The header as other writers have it: escapes, spaces, another order, members that nobody asked for."""
+    members = {
+        "code": command.code,
+        "language": rng.choice(("JAVA", "GO", 3, None)),
+        "version": 513,
+        "opaque": command.opaque,
+        "flag": command.flag,
+        "extFields": command.ext_fields,
+        "serializeTypeCurrentRPC": "JSON",
+    }
+    if rng.random() < 0.2:
+        members[rng.choice(("remark", "extra", "code "))] = rng.choice((None, "text", 7, [1], {"a": 1}, 1.5))
+    items = list(members.items())
+    rng.shuffle(items)
+    separators = (",", ":") if rng.random() < 0.7 else (", ", " : ")
+    header = json.dumps(dict(items), ensure_ascii=rng.random() < 0.5, separators=separators).encode()
+    return struct.pack(">II", 4 + len(header) + len(command.body), len(header)) + header + command.body

@@ -1,0 +1,123 @@
+"""Both engines on the same bytes: what the compiled one takes, the pure one must store and answer byte for byte the same."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+from typing import Any
+
+from gantry.broker.hot._hot_py import HotEngine as PureEngine
+from gantry.model import TopicConfig
+from gantry.protocol.remoting.frame import FRAME_BYTES_MAX, HEADER_BYTES_MAX, Frame, FrameDecoder
+from tests.hot_frames import send_frame
+from tests.unit.broker.broker_rig import BrokerRig
+
+FRAMES_A_READ = 12
+
+
+async def rig_with_topics(**settings: Any) -> BrokerRig:
+    rig = BrokerRig(**settings)
+    await rig.__aenter__()
+    for name in ("T", "Other", "Tä"):
+        await rig.context.topics.create_if_absent(TopicConfig(topic_name=name, read_queue_nums=4, write_queue_nums=4))
+    return rig
+
+
+def compiled_engine(rig: BrokerRig) -> Any:
+    from gantry.broker.hot._hot_c import HotEngine
+
+    return HotEngine(rig.context)
+
+
+def cut(data: bytes) -> list[Frame]:
+    decoder = FrameDecoder()
+    decoder.receive_data(data)
+    frames = []
+    while (frame := decoder.next_frame()) is not None:
+        frames.append(frame)
+    return frames
+
+
+def without(frames: list[bytes], left: list[Frame]) -> list[bytes]:
+    """Those that the engine took."""
+    taken, rest = [], list(left)
+    for frame in frames:
+        if rest and cut(frame) == [rest[0]]:
+            rest.pop(0)
+        else:
+            taken.append(frame)
+    assert not rest, "a frame came back that was not there, or in another order"
+    return taken
+
+
+def outcome(rig: BrokerRig, plan: Any) -> dict[str, Any]:
+    """Carries the plan out; everything that can be seen of it."""
+    store = rig.context.store
+    if plan.store_plan is None or not plan.message_count:
+        if plan.store_plan is not None:
+            store.abort(plan.store_plan)
+        return {}
+    store.write(plan.store_plan)
+    ranges = [tuple(item) for item in plan.store_plan.ranges]
+    store.commit(plan.store_plan)
+    totals: dict[tuple[str, int], list[int]] = {}
+    for topic, queue_id, *numbers in plan.topics:
+        row = totals.setdefault((topic, queue_id), [0, 0, 0])
+        for column, number in enumerate(numbers):
+            row[column] += number
+    keys = store._index.pending.batch()  # type: ignore[attr-defined]
+    return {
+        "log": ranges,
+        "must wait": plan.store_plan.must_wait,
+        "records": [
+            (r.topic, r.queue_id, r.queue_offset, r.physical_offset, r.size, r.tags_code, r.properties)
+            for r in plan.store_plan.records
+        ],
+        "totals": totals,
+        "waiting": plan.waiting_count,
+        "keys": [keys.key(number) for number in range(len(keys))],
+        "answers": [
+            plan.answers(first, end, waiting, *answer)
+            for _, first, end in plan.sections
+            for waiting in (None, False, True)
+            for answer in ((0, None), (10, None), (14, "no"))
+        ],
+        "queues": [(q.topic, q.queue_id, q.max_offset, q.planned_offset, q.visible_offset) for q in store.queue_table],
+    }
+
+
+async def compare(seed: int, reads: int, *, host: str = "10.0.0.7", odd: float = 0.1, **settings: Any) -> tuple[int, int]:
+    """Returns how many frames the compiled engine took, and of how many."""
+    rng = random.Random(seed)
+    ours, theirs = await rig_with_topics(**settings), await rig_with_topics(**settings)
+    try:
+        compiled, pure = compiled_engine(ours), PureEngine(theirs.context)
+        channel: Any = SimpleNamespace(remote_host=host, remote_port=4711)
+        fast, slow = (engine.decoder(FRAME_BYTES_MAX, HEADER_BYTES_MAX) for engine in (compiled, pure))
+        count = tried = 0
+        for _ in range(reads):
+            frames = [send_frame(rng, opaque, odd=odd) for opaque in range(rng.randrange(1, FRAMES_A_READ))]
+            plan, data = compiled.plan(), b"".join(frames)
+            left: list[Frame] = []
+            at = 0
+            while at < len(data):
+                step = rng.choice((1, 7, 100, len(data)))
+                left += compiled.ingest(plan, fast, channel, data[at : at + step])
+                at += step
+            assert fast.buffered_bytes == 0
+            taken = without(frames, left)
+            count += len(taken)
+            tried += len(frames)
+            other = pure.plan()
+            assert pure.ingest(other, slow, channel, b"".join(taken)) == [], "the compiled engine took what the pure one leaves"
+            first, second = outcome(ours, plan), outcome(theirs, other)
+            # However the reads were cut, the answers together are the same.
+            for waiting in range(9):
+                answers = [b"".join(found.get("answers", [])[waiting::9]) for found in (first, second)]
+                assert answers[0] == answers[1]
+            first.pop("answers", None), second.pop("answers", None)
+            assert first == second
+        return count, tried
+    finally:
+        await ours.__aexit__()
+        await theirs.__aexit__()
