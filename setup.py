@@ -14,6 +14,8 @@ TWINS = (
     "gantry._core._leaf_c",
     "gantry.store._pending_keys_c",
     "gantry.store._append_c",
+    "gantry.broker.hot._headers_c",
+    "gantry.broker.hot._pull_c",
     "gantry.broker.hot._hot_c",
 )
 

@@ -31,6 +31,15 @@ cdef class HotTail:
     cdef bytes chunk_of(self, int64_t physical_offset, Py_ssize_t size, Py_ssize_t* begin)
 
 
+cdef class Spans:
+    cdef int64_t* _starts
+    cdef PyObject** _pieces
+    cdef Py_ssize_t _count_max
+    cdef Py_ssize_t _count
+    cdef Py_ssize_t _newest
+    cdef bytes piece_of(self, int64_t physical_offset, Py_ssize_t size, Py_ssize_t* begin)
+
+
 cdef class TopicRow:
     cdef readonly str topic
     cdef bytes field

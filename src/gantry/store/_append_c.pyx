@@ -407,6 +407,65 @@ cdef class HotTail:
         self._drop_all()
 
 
+# --- pieces that were read lately
+
+cdef class Spans:
+    def __cinit__(self, Py_ssize_t count_max):
+        if count_max < 1:
+            raise ValueError("Spans: at least one piece is kept")
+        self._count_max = count_max
+        self._starts = <int64_t*>malloc(count_max * sizeof(int64_t))
+        self._pieces = <PyObject**>malloc(count_max * sizeof(PyObject*))
+        if self._starts == NULL or self._pieces == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        self._drop_all()
+        free(self._starts)
+        free(self._pieces)
+
+    def _drop_all(self):
+        cdef Py_ssize_t i
+        for i in range(self._count):
+            Py_DECREF(<object>self._pieces[i])
+        self._count = self._newest = 0
+
+    def put(self, int64_t start, bytes data not None):
+        cdef Py_ssize_t at
+        Py_INCREF(data)
+        if self._count < self._count_max:
+            at = self._count
+            self._count += 1
+        else:
+            at = (self._newest + 1) % self._count_max
+            Py_DECREF(<object>self._pieces[at])
+        self._starts[at] = start
+        self._pieces[at] = <PyObject*>data
+        self._newest = at
+
+    cdef bytes piece_of(self, int64_t physical_offset, Py_ssize_t size, Py_ssize_t* begin):
+        """The newest piece that holds the whole range, and where it begins in it; None when there is none."""
+        cdef Py_ssize_t i, at = self._newest
+        cdef int64_t begins
+        for i in range(self._count):
+            begins = physical_offset - self._starts[at]
+            if begins >= 0 and begins + size <= PyBytes_GET_SIZE(<bytes>self._pieces[at]):
+                begin[0] = <Py_ssize_t>begins
+                return <bytes>self._pieces[at]
+            at = at - 1 if at else self._count - 1
+        return None
+
+    def read(self, int64_t physical_offset, Py_ssize_t size):
+        cdef Py_ssize_t begin = 0
+        cdef bytes piece = self.piece_of(physical_offset, size, &begin)
+        if piece is None:
+            return None
+        return memoryview(piece)[begin : begin + size]
+
+    def clear(self):
+        self._drop_all()
+
+
 # --- plans
 
 cdef class TopicRow:

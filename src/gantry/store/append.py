@@ -1,4 +1,4 @@
-"""The append's twins: laid out records, the newest bytes of the log, the newest entries of a queue.
+"""The append's twins: laid out records, the newest bytes of the log, the newest entries of a queue, pieces read lately.
 
 Compiled where that was built (`_append_c.pyx`), else in pure Python; `GANTRY_CORE` chooses, as for all twins.
 """
@@ -15,7 +15,8 @@ if TYPE_CHECKING or ACCEL == "python":
     from ._append_plan_py import AppendPlan, PlanRules
     from ._hot_tail_py import HotTail
     from ._queue_tail_py import QueueTail
+    from ._spans_py import Spans
 else:
-    from ._append_c import AppendPlan, HotTail, PlanRules, QueueTail
+    from ._append_c import AppendPlan, HotTail, PlanRules, QueueTail, Spans
 
-__all__ = ["AppendPlan", "ArrivalListener", "HotTail", "LogRange", "PlanRules", "QueueTail", "is_storable_topic"]
+__all__ = ["AppendPlan", "ArrivalListener", "HotTail", "LogRange", "PlanRules", "QueueTail", "Spans", "is_storable_topic"]

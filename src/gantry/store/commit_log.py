@@ -12,7 +12,7 @@ from gantry.protocol.disk.file_name import offset_file_name, parse_offset_file_n
 from gantry.protocol.message.record import RecordView
 from gantry.runtime.disk import Disk, DiskFile
 
-from .append import HotTail
+from .append import HotTail, Spans
 from .config import StoreConfig, StorePaths
 from .open_file import OpenFile
 from .steps import ReadStep
@@ -49,6 +49,7 @@ class CommitLog:
         self.file_size = config.mapped_file_size_commit_log
         self.files: list[LogFile] = []
         self.hot_tail = HotTail(config.hot_tail_bytes_max)
+        self.spans = Spans(_SPANS_MAX)
         self.wrote_offset = 0
         self.flushed_offset = 0
         self.last_store_timestamp = 0
@@ -225,9 +226,12 @@ class CommitLog:
 
     # --- reading
 
-    def record_steps(self, physical_offset: int, size: int) -> Generator[ReadStep, bytes, bytes | memoryview | None]:
+    def record_steps(
+        self, physical_offset: int, size: int, ahead: int = 0
+    ) -> Generator[ReadStep, bytes, bytes | memoryview | None]:
         """One record, checked against its place; None when the log does not hold it any more (or not yet).
 
+        `ahead` is the physical offset up to which the file is read with it, for records that are asked for soon.
         Raises: RecordCorrupt when what is there is not that record.
         """
         if physical_offset < self.min_offset or physical_offset + size > self.wrote_offset:
@@ -238,11 +242,17 @@ class CommitLog:
         item = self.find_file(physical_offset)
         if item is None or physical_offset + size > item.start + self.file_size:
             return None
-        data = yield ReadStep(item.file, size, physical_offset - item.start)
+        data: bytes | memoryview | None = self.spans.read(physical_offset, size)
+        if data is None:
+            length = max(min(ahead, self.wrote_offset, item.start + self.file_size) - physical_offset, size)
+            read = yield ReadStep(item.file, length, physical_offset - item.start)
+            if length > size:
+                self.spans.put(physical_offset, read)
+            data = memoryview(read)[:size]
         self._check(data, item.path, physical_offset, size)
         return data
 
-    def _check(self, data: bytes, path: str, physical_offset: int, size: int) -> None:
+    def _check(self, data: bytes | memoryview, path: str, physical_offset: int, size: int) -> None:
         reason = ""
         try:
             view = RecordView(data)
@@ -288,4 +298,5 @@ class CommitLog:
         return int.from_bytes(head[at : at + 8], "big", signed=True)
 
 
+_SPANS_MAX = 32
 _TIME_HEAD = 76

@@ -52,6 +52,8 @@ class ConsumeQueue(QueueTail):
         "file_units",
         "min_offset",
         "queue_id",
+        "read_block",
+        "read_block_offset",
         "topic",
         "written_offset",
     )
@@ -67,11 +69,15 @@ class ConsumeQueue(QueueTail):
         self.min_offset = 0
         self.written_offset = 0
         self.checked_physical_min = -1
+        self.read_block = b""
+        """Entries from `read_block_offset` on that were read from a file and may be asked for soon."""
+        self.read_block_offset = 0
 
     def start_at(self, offset: int) -> None:
         """The next entry gets this offset; only for a queue without entries in memory."""
         self.begin_tail_at(offset)
         self.written_offset = offset
+        self.read_block = b""
 
     # --- appending
 
@@ -98,22 +104,32 @@ class ConsumeQueue(QueueTail):
     # --- reading
 
     def unit_steps(
-        self, files: OpenFileCache, offset: int, count: int
+        self, files: OpenFileCache, offset: int, count: int, ahead: int = 0
     ) -> Generator[ReadStep, bytes, bytes | bytearray | memoryview]:
-        """Up to `count` entries from `offset` on, as stored; fewer where a file ends, none where nothing is."""
+        """Up to `count` entries from `offset` on, as stored; fewer where a file ends, none where nothing is.
+
+        When a file must be read, `ahead` entries are, and stay in `read_block`.
+        """
         if offset >= self.max_offset or count <= 0:
             return b""
         count = min(count, self.max_offset - offset)
         base = self.tail_base
         if offset >= base:
             return self.tail_units(offset, count)
+        begin = (offset - self.read_block_offset) * UNIT_SIZE
+        if 0 <= begin < len(self.read_block):
+            return memoryview(self.read_block)[begin : begin + count * UNIT_SIZE]
         file_start = offset - offset % self.file_units
         if file_start not in self.file_starts:
             return b""
-        count = min(count, file_start + self.file_units - offset, base - offset)
+        end = min(file_start + self.file_units, base)
+        count = min(max(count, ahead), end - offset)
         path = self.path_of(file_start)
         data = yield ReadStep(files.get(path), count * UNIT_SIZE, (offset - file_start) * UNIT_SIZE)
-        return data[: len(data) // UNIT_SIZE * UNIT_SIZE]
+        data = data[: len(data) // UNIT_SIZE * UNIT_SIZE]
+        if ahead and data:
+            self.read_block, self.read_block_offset = bytes(data), offset
+        return data
 
     def unit_at_steps(self, files: OpenFileCache, offset: int) -> Generator[ReadStep, bytes, tuple[int, int, int] | None]:
         """The entry at `offset`; None for a filler or nothing."""

@@ -560,6 +560,11 @@ class MessageStore:
         self._queues.watch(topic, queue_id, watched)
 
     @property
+    def commit_log(self) -> CommitLog:
+        """The log, for the engine of the hot path."""
+        return self._log
+
+    @property
     def queue_table(self) -> QueueTable:
         """The queues, for the engine of the hot path; others ask by topic and queue id."""
         return self._queues

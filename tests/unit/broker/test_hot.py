@@ -106,6 +106,18 @@ async def test_whole_frames_before_garbage_are_served_and_the_connection_ends() 
         assert (await rig.send("T")).code == 0
 
 
+async def test_garbage_behind_frames_ends_its_own_connection_only() -> None:
+    async with BrokerRig() as rig:
+        bad, good = await raw(rig), await raw(rig)
+        bad.transport.write(frames([pull_request("missing", 0, 0)]) + b"GET / HTTP/1.1\r\n\r\n")
+        await settle()
+        assert bad.closed
+        good.transport.write(frames([pull_request("missing", 0, 0)]))
+        await settle()
+        assert not good.closed
+        assert len(good.answers) == 1
+
+
 async def test_failed_write_refuses_all_sends_of_the_read_and_stores_none() -> None:
     async with BrokerRig() as rig:
         await rig.send("T")

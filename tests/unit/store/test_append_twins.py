@@ -14,7 +14,7 @@ from gantry._core import ACCEL
 from gantry.errors import MessageIllegal
 from gantry.model import StoreMessage, sys_flag
 from gantry.protocol.disk.index_layout import key_hash
-from gantry.store import _append_plan_py, _hot_tail_py, _pending_keys_py, _queue_tail_py
+from gantry.store import _append_plan_py, _hot_tail_py, _pending_keys_py, _queue_tail_py, _spans_py
 from gantry.store.delay_levels import DelayLevels
 from gantry.store.index_file import IndexFile
 from gantry.testing import MemoryDisk
@@ -169,6 +169,20 @@ def test_hot_tails_are_the_same(sizes: list[int], reads: list[tuple[int, int]]) 
     for at, size in reads:
         found = [tail.read(at, size) for tail in tails]
         assert found[0] == found[1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps=st.lists(st.tuples(st.booleans(), st.integers(0, 300), st.integers(0, 60)), max_size=60))
+def test_spans_are_the_same(steps: list[tuple[bool, int, int]]) -> None:
+    spans = (_spans_py.Spans(4), _append_c.Spans(4))
+    log = random.Random(1).randbytes(1000)
+    for put, at, size in steps:
+        for one in spans:
+            if put:
+                one.put(at, log[at : at + size])
+        found = [one.read(at, size) for one in spans]
+        assert found[0] == found[1]
+        assert found[0] is None or bytes(found[0]) == log[at : at + size]
 
 
 def test_a_view_of_the_hot_tail_outlives_its_chunk() -> None:

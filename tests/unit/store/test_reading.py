@@ -94,11 +94,27 @@ async def test_cold_data_is_awaited() -> None:
         await put(store, message(body=b"%d" % number))
     await store.checkpoint()
     disk.cold = True
+    assert not store.is_in_memory("T", 0, 0)
     reading = store.get("T", 0, 0, 8)
     assert isinstance(reading, Awaitable)
     result = await reading
     assert [bytes(RecordView(view).body) for view in result.views] == [b"%d" % number for number in range(8)]
-    assert not store.is_in_memory("T", 0, 0)
+
+
+async def test_what_lies_close_to_a_cold_read_is_read_with_it() -> None:
+    """A consumer that catches up must not ask the disk for each record."""
+    disk = MemoryDisk()
+    store = await started(disk, **COLD, mapped_file_size_consume_queue=20_000)
+    for number in range(200):
+        await put(store, message(queue_id=number % 2, body=b"%d" % number))
+    await store.checkpoint()
+    disk.cold = True
+    first = store.get("T", 0, 0, 32)
+    assert isinstance(first, Awaitable)
+    assert len((await first).views) == 32
+    again = store.get("T", 0, 32, 32)
+    assert isinstance(again, GetResult)
+    assert [bytes(RecordView(view).body) for view in again.views] == [b"%d" % (2 * number) for number in range(32, 64)]
 
 
 async def test_a_damaged_record_is_an_error_and_other_queues_go_on() -> None:

@@ -43,7 +43,8 @@ class HotIngest:
             turn.give_up()
             raise
         if frames or plan.failure is not None:
-            self.failure = plan.failure
+            # The plan is everybody's: what is wrong with this connection must not stay in it.
+            self.failure, plan.failure = plan.failure, None
             turn.settle()
         elif plan.message_count:
             turn.more()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gantry.errors import BrokerError, MQError, RemoteProtocolError
@@ -385,6 +385,12 @@ def code_of(status: GetStatus, queue_offset: int) -> int:
 
 def tag_filter(subscription: SubscriptionData) -> Matches | None:
     """A filter over tag hashes; equal hashes of other tags pass, the client looks again at the text."""
-    if subscription.class_filter_mode or subscription.sub_string == SUB_ALL or not subscription.code_set:
-        return None
-    return frozenset(subscription.code_set).__contains__
+    codes = tag_codes(subscription)
+    return frozenset(codes).__contains__ if codes else None
+
+
+def tag_codes(subscription: SubscriptionData) -> Sequence[int]:
+    """Hashes of the tags that a subscription asks for; none for every message."""
+    if subscription.class_filter_mode or subscription.sub_string == SUB_ALL:
+        return ()
+    return subscription.code_set

@@ -1,0 +1,49 @@
+# cython: language_level=3
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+from gantry.broker.hot._headers_c cimport Header
+from gantry.store._append_c cimport HotTail, QueueTail, Spans
+
+
+cdef class PullLane:
+    cdef str group_name
+    cdef str topic_name
+    cdef object rule
+    cdef bytes own_text
+    cdef bytes own_type
+    cdef int64_t own_version
+    cdef int64_t read_queue_nums
+    cdef int64_t queue_changes
+    cdef list queues
+    cdef int64_t codes[16]
+    cdef int code_count
+    cdef bint own
+
+
+cdef struct Gathered:
+    Py_ssize_t count
+    Py_ssize_t size
+    int64_t next_offset
+
+
+cdef class PullDesk:
+    cdef object _broker
+    cdef object _store
+    cdef object _log
+    cdef HotTail _hot_tail
+    cdef Spans _spans
+    cdef object _queue_table
+    cdef dict _lanes
+    cdef PullLane _last
+    cdef bytes _last_key
+    cdef const uint8_t** _places
+    cdef Py_ssize_t* _sizes
+    cdef bytes answer(self, Header* header, uint8_t serialize_type, channel)
+    cdef PullLane _lane(self, Header* header, bint own)
+    cdef PullLane _new_lane(self, bytes key, Header* header, bint own)
+    cdef bint _still_holds(self, PullLane lane, Header* header) except -1
+    cdef QueueTail _queue(self, PullLane lane, int64_t queue_id)
+    cdef bint _gather(self, PullLane lane, QueueTail queue, int64_t offset, int64_t max_offset, int64_t count_max,
+                      int64_t bytes_max, Gathered* found) except -1
+    cdef bytes _encode(self, Header* header, uint8_t serialize_type, PullLane lane, Gathered* found, int64_t min_offset,
+                       int64_t max_offset)
