@@ -560,6 +560,11 @@ class MessageStore:
         self._queues.watch(topic, queue_id, watched)
 
     @property
+    def reader(self) -> Reader:
+        """For the engine of the hot path."""
+        return self._reader
+
+    @property
     def commit_log(self) -> CommitLog:
         """The log, for the engine of the hot path."""
         return self._log

@@ -148,6 +148,39 @@ class Reader:
             )
         return total > config.max_transfer_bytes_on_message_in_disk or count >= config.max_transfer_count_on_message_in_disk
 
+    # --- reading ahead for the engine of the hot path
+
+    def warm_log(self, physical_offset: int) -> bool:
+        """Reads the log around this offset into `spans`, if the page cache has it; False when it must come from the disk."""
+        log = self._log
+        item = log.find_file(physical_offset)
+        if item is None:
+            return False
+        length = min(_READ_AHEAD_BYTES, log.wrote_offset - physical_offset, item.start + log.file_size - physical_offset)
+        data = item.file.handle().pread_nowait(length, physical_offset - item.start) if length > 0 else None
+        if not data:
+            return False
+        log.spans.put(physical_offset, data)
+        return True
+
+    def warm_queue(self, queue: ConsumeQueue, offset: int) -> bool:
+        """Reads entries from `offset` on into the queue's `read_block`, if the page cache has them."""
+        steps = queue.unit_steps(self._queues.files, offset, 1, _READ_BLOCK_UNITS)
+        try:
+            step = next(steps)
+            data = step.file.handle().pread_nowait(step.length, step.position)
+            if data is None:
+                steps.close()
+                return False
+            steps.send(data)
+        except StopIteration:
+            pass
+        begin = (offset - queue.read_block_offset) * UNIT_SIZE
+        found = 0 <= begin < len(queue.read_block)
+        if found:
+            self._remember_block(queue)
+        return found
+
     # --- positions
 
     def min_offset_steps(self, queue: ConsumeQueue) -> Steps[int]:

@@ -33,6 +33,7 @@ cdef class PullDesk:
     cdef HotTail _hot_tail
     cdef Spans _spans
     cdef object _queue_table
+    cdef object _reader
     cdef dict _lanes
     cdef PullLane _last
     cdef bytes _last_key
@@ -44,6 +45,6 @@ cdef class PullDesk:
     cdef bint _still_holds(self, PullLane lane, Header* header) except -1
     cdef QueueTail _queue(self, PullLane lane, int64_t queue_id)
     cdef bint _gather(self, PullLane lane, QueueTail queue, int64_t offset, int64_t max_offset, int64_t count_max,
-                      int64_t bytes_max, Gathered* found) except -1
+                      int64_t bytes_max, list held, Gathered* found) except -1
     cdef bytes _encode(self, Header* header, uint8_t serialize_type, PullLane lane, Gathered* found, int64_t min_offset,
                        int64_t max_offset)

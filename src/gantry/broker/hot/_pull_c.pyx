@@ -51,6 +51,8 @@ cdef int32_t FILLER_SIZE = 0x7FFFFFFF
 cdef uint32_t MAGIC_V1 = 0xDAA320A7
 cdef uint32_t MAGIC_V2 = 0xDAA320AB
 cdef int64_t MASTER_ID = names.MASTER_ID
+cdef int64_t DENSITY = 16
+cdef int WARMED_MAX = 4  # pieces that are read for one pull
 cdef int64_t QUEUE_ID_END = 1 << 16
 cdef Py_ssize_t LANES_MAX = 65536
 cdef int VERSION = CURRENT_VERSION
@@ -83,6 +85,7 @@ cdef class PullDesk:
         self._hot_tail = self._log.hot_tail
         self._spans = self._log.spans
         self._queue_table = broker.store.queue_table
+        self._reader = broker.store.reader
 
     def __dealloc__(self):
         free(self._places)
@@ -98,6 +101,7 @@ cdef class PullDesk:
         cdef QueueTail queue
         cdef Gathered found
         cdef bytes made
+        cdef list held = []
         if header.flag & 3:
             return None
         for i in range(PULL_REQUIRED):
@@ -136,7 +140,7 @@ cdef class PullDesk:
             min_offset = max_offset
         if offset < min_offset or offset >= max_offset:
             return None
-        if not self._gather(lane, queue, offset, max_offset, count_max, bytes_max, &found):
+        if not self._gather(lane, queue, offset, max_offset, count_max, bytes_max, held, &found):
             return None
         made = self._encode(header, serialize_type, lane, &found, min_offset, max_offset)
         broker = self._broker
@@ -269,7 +273,7 @@ cdef class PullDesk:
     # -- what is there
 
     cdef bint _gather(self, PullLane lane, QueueTail queue, int64_t offset, int64_t max_offset, int64_t count_max,
-                      int64_t bytes_max, Gathered* found) except -1:
+                      int64_t bytes_max, list held, Gathered* found) except -1:
         """Finds the records; False when the first of them is not in memory, or there is none. Source: as Reader._fill."""
         config = self._store.config
         cdef int64_t scan_end = offset + max(<int64_t>config.max_filter_message_size // UNIT_SIZE, count_max)
@@ -283,8 +287,9 @@ cdef class PullDesk:
         cdef int32_t size
         cdef const uint8_t* units
         cdef Py_ssize_t left = 0, begin = 0
-        cdef bytes block, piece
+        cdef bytes block, piece, last_piece = None
         cdef bint matches, from_file
+        cdef int warmed = 0
         cdef int i
         cdef const uint8_t* record
         found.count = 0
@@ -299,7 +304,12 @@ cdef class PullDesk:
                     block = queue.read_block
                     begin = <Py_ssize_t>((position - <int64_t>queue.read_block_offset) * UNIT_SIZE)
                     if begin < 0 or begin + UNIT_SIZE > PyBytes_GET_SIZE(block):
-                        break
+                        if not self._reader.warm_queue(queue, position):
+                            break
+                        block = queue.read_block
+                        begin = <Py_ssize_t>((position - <int64_t>queue.read_block_offset) * UNIT_SIZE)
+                        if begin < 0 or begin + UNIT_SIZE > PyBytes_GET_SIZE(block):
+                            break
                     units = <const uint8_t*>PyBytes_AS_STRING(block) + begin
                     left = (PyBytes_GET_SIZE(block) - begin) // UNIT_SIZE
             physical = <int64_t>get8(units)
@@ -329,13 +339,23 @@ cdef class PullDesk:
                 if from_file:
                     piece = self._spans.piece_of(physical, size, &begin)
                     if piece is None:
-                        break
+                        if warmed >= WARMED_MAX or not _is_dense(units, min(left, count_max - found.count), physical, size):
+                            break
+                        if not self._reader.warm_log(physical):
+                            break
+                        warmed += 1
+                        piece = self._spans.piece_of(physical, size, &begin)
+                        if piece is None:
+                            break
+                    if piece is not last_piece:
+                        # Reading ahead may push the pieces out that the answer is still to be made of.
+                        held.append(piece)
+                        last_piece = piece
                 record = <const uint8_t*>PyBytes_AS_STRING(piece) + begin
                 if from_file and not _is_record(record, size, physical, verify):
                     break
                 self._places[found.count] = record
                 self._sizes[found.count] = size
-                # The answer is put together before anything else happens, so the piece stays where it is.
                 found.count += 1
                 found.size += size
             position += 1
@@ -424,6 +444,17 @@ cdef class PullDesk:
             memcpy(out, self._places[i], self._sizes[i])
             out += self._sizes[i]
         return made
+
+
+cdef bint _is_dense(const uint8_t* units, int64_t count, int64_t physical_offset, int32_t size) noexcept nogil:
+    """The next entries lie so close together that reading all that is between them is cheaper than reading each."""
+    cdef int64_t last
+    if count < 2:
+        return False
+    if count > 32:
+        count = 32
+    last = <int64_t>get8(units + (count - 1) * UNIT_SIZE)
+    return last > physical_offset and last - physical_offset <= DENSITY * count * size
 
 
 cdef bint _is(Header* header, int field, bytes text) noexcept:
