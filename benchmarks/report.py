@@ -5,27 +5,73 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scenarios import MEMORY_AIM, MEMORY_MUST, SCENARIOS
+
 BEGIN, END = "<!-- figures begin -->", "<!-- figures end -->"
 
 
+def ratios(row: dict[str, Any]) -> dict[str, float | None]:
+    """Ours by theirs, for every figure of a row; None where one of them is missing."""
+    medians = dict(row["median"])
+    theirs = medians.pop("official", None)
+    ours = next(iter(medians.values()))
+    names = {
+        "per_second": "per_second",
+        "per_cpu_second": "per_cpu_second",
+        "p50": "p50_us",
+        "p99": "p99_us",
+        "p999": "p999_us",
+    }
+    return {
+        name: ours[key] / theirs[key] if theirs and ours.get(key) and theirs.get(key) else None for name, key in names.items()
+    }
+
+
+def judged(row: dict[str, Any]) -> tuple[str, str]:
+    """What is asked of a row, and whether it is reached: "aim", "must", or what is missed."""
+    scenario = next((s for s in SCENARIOS if s.name == row["scenario"]), None)
+    if scenario is None or scenario.must is None or scenario.aim is None:
+        return "", ""
+    found = ratios(row)
+    if found["per_second"] is None:
+        return str(scenario.must), ""
+    missed = scenario.must.misses(found)
+    if missed:
+        return str(scenario.must), "missed: " + ", ".join(missed)
+    return str(scenario.must), "must" if scenario.aim.misses(found) else "aim"
+
+
 def table(result: dict[str, Any]) -> str:
-    """One line a scenario: our figures, the official ones, and the ratios."""
+    """One line a scenario: our figures, the official ones, the ratios, and what is asked of them."""
     with_official = any("official" in row["median"] for row in result["rows"])
     lines = [
         f"Gantry {result['gantry']} ({result['core']} core, Python {result['python']})"
         + (f" and the official broker {result['official']}" if with_official else "")
         + f"; {result['machine']}; medians of {result['rounds']} rounds; `{result['command']}`",
         "",
-        "| scenario | Gantry msg/s | per CPU-s | p50 / p99 us |"
-        + (" official msg/s | per CPU-s | p50 / p99 us | ratio msg/s | ratio per CPU-s |" if with_official else ""),
-        "|---|---|---|---|" + ("---|---|---|---|---|" if with_official else ""),
+        "| scenario | Gantry msg/s | per CPU-s | p50 / p99 / p99.9 us |"
+        + (
+            " official msg/s | per CPU-s | p50 / p99 / p99.9 us | msg/s | per CPU-s | p50 | p99.9 | must | reached |"
+            if with_official
+            else ""
+        ),
+        "|---|---|---|---|" + ("---|---|---|---|---|---|---|---|---|" if with_official else ""),
     ]
     for row in result["rows"]:
-        ours, theirs = row["median"]["gantry"], row["median"].get("official")
-        cells = [row["scenario"], *_cells(ours)]
+        medians = dict(row["median"])
+        theirs = medians.pop("official", None)
+        cells = [row["scenario"], *_cells(next(iter(medians.values())))]
         if theirs:
-            cells += [*_cells(theirs), _ratio(ours, theirs, "per_second"), _ratio(ours, theirs, "per_cpu_second")]
+            found = ratios(row)
+            cells += [*_cells(theirs), *(_ratio(found[name]) for name in ("per_second", "per_cpu_second", "p50", "p999"))]
+            cells += judged(row)
         lines.append("| " + " | ".join(cells) + " |")
+    mib = result.get("memory", {}).get("mib", {})
+    if mib:
+        text = ", ".join(f"{label} {value:.0f} MiB" for label, value in mib.items())
+        if "official" in mib:
+            text += f": {mib['gantry'] / mib['official']:.2f}x (must {MEMORY_MUST:g}x, aim {MEMORY_AIM:g}x)"
+        lines += ["", f"Memory without mapped pages after {result['memory']['messages']:,} messages: {text}."]
     return "\n".join(lines)
 
 
@@ -38,12 +84,13 @@ def page(path: Path, result: dict[str, Any]) -> None:
 
 
 def _cells(figures: dict[str, float]) -> list[str]:
+    latency = " / ".join(f"{figures[key]:,.0f}" for key in ("p50_us", "p99_us", "p999_us"))
     return [
         f"{figures['per_second']:,.0f}",
         f"{figures['per_cpu_second']:,.0f}" if figures["per_cpu_second"] else "-",
-        f"{figures['p50_us']:,.0f} / {figures['p99_us']:,.0f}",
+        latency if figures["p50_us"] else "-",
     ]
 
 
-def _ratio(ours: dict[str, float], theirs: dict[str, float], key: str) -> str:
-    return f"{ours[key] / theirs[key]:.2f}x" if theirs[key] else "-"
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}x"

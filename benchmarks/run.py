@@ -20,15 +20,26 @@ from typing import Any
 from benchmarks import loadgen
 from benchmarks.report import page, table
 from benchmarks.scenarios import SCENARIOS, Scenario
-from benchmarks.servers import MeasuredGantry, MeasuredOfficial, anonymous_kib, cpu_seconds, official_version
+from benchmarks.servers import (
+    MeasuredGantry,
+    MeasuredOfficial,
+    MeasuredPure,
+    anonymous_kib,
+    cpu_seconds,
+    official_version,
+)
 from gantry import __version__
 from gantry._core import ACCEL
 from tests.interop.artifacts import MissingTool
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WARM_UP_MESSAGES = 60_000
+MEMORY_MESSAGES = 10_000_000
+MEMORY_RUNS = 20
+SETTLE_S = 0.3
+"""Between runs: what a server still has to write of the last one is not measured with the next."""
 
-Server = MeasuredGantry | MeasuredOfficial
+Server = MeasuredGantry | MeasuredPure | MeasuredOfficial
 Figures = dict[str, Any]
 
 
@@ -46,9 +57,13 @@ def main() -> None:
         folder = Path(name)
         program = loadgen.build(folder)
         rows: list[Figures] = []
+        memory: Figures = {}
         for flush in dict.fromkeys(scenario.flush for scenario in chosen):
             group = [scenario for scenario in chosen if scenario.flush == flush]
             rows += measure(folder / flush, program, group, flush, rounds, options.short, options.alone)
+        if not options.only and not options.short:
+            memory = measure_memory(folder / "memory", program, options.alone)
+            print("MiB without mapped pages: " + ", ".join(f"{label} {mib:.0f}" for label, mib in memory["mib"].items()))
     result = {
         "gantry": __version__,
         "core": ACCEL,
@@ -58,6 +73,7 @@ def main() -> None:
         "command": "python -m benchmarks.run " + " ".join(sys.argv[1:]),
         "rounds": rounds,
         "rows": rows,
+        "memory": memory,
     }
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
@@ -73,7 +89,10 @@ def measure(
 ) -> list[Figures]:
     """All scenarios of one flush mode, on servers started for it."""
     with ExitStack() as stack:
-        servers: list[Server] = [stack.enter_context(MeasuredGantry(folder / "gantry", flush))]
+        servers: list[Server] = []
+        for kind in (MeasuredGantry, MeasuredPure):
+            if any(scenario.server == kind.label for scenario in group):
+                servers.append(stack.enter_context(kind(folder / kind.label, flush)))
         if not alone:
             try:
                 servers.append(stack.enter_context(MeasuredOfficial(folder / "official", flush)))
@@ -83,9 +102,10 @@ def measure(
             warm_up(program, server)
         rows = []
         for number, scenario in enumerate(group):
-            runs: dict[str, list[Figures]] = {server.label: [] for server in servers}
+            measured = [server for server in servers if server.label in (scenario.server, "official")]
+            runs: dict[str, list[Figures]] = {server.label: [] for server in measured}
             for round_number in range(rounds):
-                for server in servers if round_number % 2 == 0 else reversed(servers):
+                for server in measured if round_number % 2 == 0 else measured[::-1]:
                     topic = f"bench_{number}_{round_number}"
                     runs[server.label].append(one_run(program, server, scenario, topic, short))
             rows.append({"scenario": scenario.name, "runs": runs, "median": {key: median(run) for key, run in runs.items()}})
@@ -93,6 +113,22 @@ def measure(
         for server in servers:
             print(f"{server.label}: {anonymous_kib(server.pid) / 1024:.0f} MiB without mapped pages after the {flush} runs")
         return rows
+
+
+def measure_memory(folder: Path, program: Path, alone: bool) -> Figures:
+    """What the process holds itself, without mapped pages, after ten million messages of 128 B."""
+    kinds: list[type[Server]] = [MeasuredGantry] if alone else [MeasuredGantry, MeasuredOfficial]
+    found: dict[str, float] = {}
+    for kind in kinds:
+        try:
+            with kind(folder / kind.label, "ASYNC_FLUSH") as server:
+                load = Scenario("memory", "send", connections=8, window=64)
+                for number in range(MEMORY_RUNS):
+                    loadgen.run(program, server.address, load, f"bench_memory_{number}", MEMORY_MESSAGES // MEMORY_RUNS)
+                found[kind.label] = anonymous_kib(server.pid) / 1024
+        except MissingTool as error:
+            print(f"the official broker is left out: {error}")
+    return {"messages": MEMORY_MESSAGES, "mib": found}
 
 
 def warm_up(program: Path, server: Server) -> None:
@@ -108,6 +144,7 @@ def one_run(program: Path, server: Server, scenario: Scenario, topic: str, short
     # The topic is made, and for a pull filled, before the clock starts.
     fill = Scenario("fill", "send", window=64, queues=scenario.queues)
     loadgen.run(program, server.address, fill, topic, count if scenario.mode == "pull" else scenario.queues)
+    time.sleep(SETTLE_S)
     before = cpu_seconds(server.pid)
     figures = loadgen.run(program, server.address, scenario, topic, count)
     spent = cpu_seconds(server.pid) - before

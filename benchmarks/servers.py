@@ -37,6 +37,15 @@ class MeasuredGantry(GantryBroker):
         self.settings = {**settings(self, flush), **(more or {})}
 
 
+class MeasuredPure(MeasuredGantry):
+    """Our broker without its compiled core."""
+
+    label = "gantry-python"
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "GANTRY_CORE": "python"}
+
+
 class MeasuredOfficial(OfficialBroker):
     """The official broker, 1 GiB heap, G1, its default options."""
 
