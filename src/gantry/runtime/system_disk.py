@@ -242,17 +242,21 @@ class SystemFile:
         # Reading is enough: the pages are then in the cache, zeroed and uptodate, and a later write only copies.
         # Writing zeros would convert the blocks too, but could run over what the writer put there meanwhile.
         fd = self._enter("prefault")
+        own = -1
         try:
+            own = _without_read_ahead(fd)
             end = min(offset + length, self._size)
             scratch = bytearray(min(_PREFAULT_CHUNK_BYTES, max(end - offset, 0)))
             while offset < end:
-                done = os.preadv(fd, [memoryview(scratch)[: end - offset]], offset)
+                done = os.preadv(fd if own < 0 else own, [memoryview(scratch)[: end - offset]], offset)
                 if done == 0:
                     break
                 offset += done
         except OSError as e:
             raise disk_error(self.path, "prefault", e) from e
         finally:
+            if own >= 0:
+                os.close(own)
             self._leave()
 
     def map(self) -> SystemMapping:
@@ -532,6 +536,24 @@ class SystemDisk:
                 except RuntimeError:  # its loop is closed
                     continue
                 return
+
+
+def _without_read_ahead(fd: int) -> int:
+    """A descriptor of its own for the same file, for which the kernel reads nothing ahead; -1 where there is none.
+
+    Reading ahead takes pages in large pieces, which on a virtual machine are memory that was not touched before: 2.7 s of
+    processor time per GiB instead of 0.4 to 0.7.
+    """
+    try:
+        own = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    try:
+        os.posix_fadvise(own, 0, 0, os.POSIX_FADV_RANDOM)
+    except (OSError, AttributeError):
+        os.close(own)
+        return -1
+    return own
 
 
 def _allocate(fd: int, offset: int, length: int) -> None:
