@@ -99,6 +99,14 @@ class BrokerConfig(StoreKeys):
     reject_transaction_message: bool = key("rejectTransactionMessage", False, doc="Refuse half messages.", reloadable=True)
     region_id: str = key("regionId", "DefaultRegion", doc="Region put into messages and answers of sends.")
     trace_on: bool = key("traceOn", True, doc="Tell clients that tracing is wanted.", reloadable=True)
+    busy_poll_micros: int = key(
+        "busyPollMicros",
+        50,
+        doc="How long the event loop looks for the next send before it sleeps, while sends come that close; 0 for not at all.",
+        unit="us",
+        minimum=0,
+        maximum=1000,
+    )
     send_wait_count_max: int = key(
         "sendWaitCountMax",
         65_536,

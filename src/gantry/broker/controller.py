@@ -30,7 +30,7 @@ from .config import ASYNC_MASTER, SLAVE, SYNC_MASTER, BrokerConfig
 from .config_file import ConfigFile
 from .config_updates import ConfigUpdates
 from .context import BrokerContext
-from .hot import HotEngine, HotIngest, HotTurn
+from .hot import BusyPoll, HotEngine, HotIngest, HotTurn
 from .long_polling import PullRequestHold
 from .message_request_mode_manager import MessageRequestModeManager
 from .name_servers import NameServers, system_lookup
@@ -65,6 +65,7 @@ class BrokerController:
 
     start() returns when the ports are open and every known name server has been told (or did not answer); stop() ends
     everything in reverse, with all metadata and messages on the disk. A start that fails stops what it had begun.
+    `busy_poll`: this process serves, so the loop may stay awake between requests (`busyPollMicros`); not for simulated clocks.
     Raises: ConfigError for settings this version does not offer.
     """
 
@@ -77,6 +78,7 @@ class BrokerController:
         disk: Disk,
         rng: Rng,
         explicit_name_servers: str | None = None,
+        busy_poll: bool = False,
     ) -> None:
         check_settings(config)
         self.config = config
@@ -151,7 +153,8 @@ class BrokerController:
         self.context.long_polling.on_watch = self._watch
         for queue_id in range(store.delay_levels.level_max):
             store.watch(topic_validator.SCHEDULE_TOPIC, queue_id, True)
-        self._turn = HotTurn(HotEngine(self.context), self.context)
+        polls = BusyPoll(clock, config.busy_poll_micros) if busy_poll and config.busy_poll_micros else None
+        self._turn = HotTurn(HotEngine(self.context), self.context, polls)
         main, fast = build_request_tables(self.context)
         self._limits = RemotingLimits(
             idle_ms=config.server_channel_max_idle_time_seconds * 1000,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from gantry.broker import BrokerConfig, BrokerController
 from gantry.namesrv import NamesrvConfig, NamesrvController
 from gantry.runtime.address import format_address
-from gantry.runtime.clock import Clock
+from gantry.runtime.clock import Clock, SystemClock
 from gantry.runtime.disk import Disk
+from gantry.runtime.loop import may_stay_awake
 from gantry.runtime.net import Net
 from gantry.runtime.rng import Rng
 
@@ -130,7 +131,14 @@ class EmbeddedServer:
                 **settings.broker,
             }
         )
-        broker = BrokerController(config, net=self._net, clock=self._clock, disk=self._disk, rng=self._rng)
+        broker = BrokerController(
+            config,
+            net=self._net,
+            clock=self._clock,
+            disk=self._disk,
+            rng=self._rng,
+            busy_poll=isinstance(self._clock, SystemClock) and may_stay_awake(),
+        )
         line = await broker.start()
         self._broker = broker
         self.broker_address = broker.address

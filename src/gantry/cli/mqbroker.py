@@ -14,6 +14,7 @@ from gantry.runtime.address_source import ENVIRONMENT_KEY
 from gantry.runtime.clock import SystemClock
 from gantry.runtime.lifecycle import ExitWith, run_app
 from gantry.runtime.logging_setup import escape_control
+from gantry.runtime.loop import may_stay_awake
 from gantry.runtime.net import AsyncioNet
 from gantry.runtime.rng import SystemRng
 from gantry.runtime.system_disk import SystemDisk
@@ -71,6 +72,7 @@ class BrokerApp:
             disk=SystemDisk(),
             rng=SystemRng(),
             explicit_name_servers=name_servers,
+            busy_poll=may_stay_awake(),
         )
 
     async def start(self) -> str:

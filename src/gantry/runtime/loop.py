@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -26,3 +27,10 @@ def name() -> str:
     except ImportError:
         return "asyncio"
     return f"uvloop {getattr(uvloop, '__version__', '')}".strip()
+
+
+def may_stay_awake() -> bool:
+    """Whether a loop that polls leaves a processor to others: there is more than one that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) > 1
+    return (os.cpu_count() or 1) > 1

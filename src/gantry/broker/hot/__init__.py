@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gantry._core import ACCEL
 
+from .busy_poll import BusyPoll
 from .ingest import HotIngest
 from .turn import HotTurn
 
@@ -19,4 +20,4 @@ if TYPE_CHECKING or ACCEL == "python":
 else:
     from ._hot_c import HotEngine, HotPlan
 
-__all__ = ["HotEngine", "HotIngest", "HotPlan", "HotTurn"]
+__all__ = ["BusyPoll", "HotEngine", "HotIngest", "HotPlan", "HotTurn"]

@@ -16,6 +16,7 @@ from ..processor import put_answer
 if TYPE_CHECKING:
     from ..context import BrokerContext
     from ._hot_py import HotEngine, HotPlan
+    from .busy_poll import BusyPoll
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,13 @@ class HotTurn:
     sends take the long way, which refuses them as busy.
     """
 
-    __slots__ = ("_broker", "_call_soon", "_scheduled", "engine", "plan")
+    __slots__ = ("_broker", "_busy_poll", "_call_soon", "_scheduled", "engine", "plan")
 
-    def __init__(self, engine: HotEngine, broker: BrokerContext) -> None:
+    def __init__(self, engine: HotEngine, broker: BrokerContext, busy_poll: BusyPoll | None = None) -> None:
         self.engine = engine
         self.plan = engine.plan()
         self._broker = broker
+        self._busy_poll = busy_poll
         self._call_soon: Callable[[Callable[[], None]], object] | None = None
         self._scheduled = False
         broker.store.settle_open_plan = self.settle
@@ -84,7 +86,7 @@ class HotTurn:
         broker = self._broker
         store, store_plan, clock = broker.store, plan.store_plan, broker.clock
         assert store_plan is not None
-        began_ms = clock.monotonic_ms()
+        began_ns = clock.monotonic_ns()
         try:
             store.write(store_plan)
         except StoreError as error:
@@ -95,7 +97,10 @@ class HotTurn:
             return
         store.commit(store_plan)
         stats = broker.stats
-        stats.put_elapsed(clock.monotonic_ms() - began_ms, plan.message_count)
+        ended_ns = clock.monotonic_ns()
+        stats.put_elapsed((ended_ns - began_ns) // 1_000_000, plan.message_count)
+        if self._busy_poll is not None:
+            self._busy_poll.turn(began_ns, ended_ns)
         for topic, queue_id, count, size, requests in plan.topics:
             stats.topic_put(topic, queue_id, count, size, requests)
         if not plan.sections:
