@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from operator import mul
 
 MAGIC_V1 = 0xDAA320A7
 MAGIC_V2 = 0xDAA320AB
@@ -16,6 +17,11 @@ END_BAD_MAGIC = 3
 END_BAD_SIZE = 4
 END_BAD_CRC = 5
 
+_POWER_COUNT = 256
+_SHIFTS = [pow(31, exponent, 1 << 32) for exponent in range(_POWER_COUNT + 1)]
+_POWERS = _SHIFTS[_POWER_COUNT - 1 :: -1]
+"""31 ** 255 down to 31 ** 0: a hash as one sum of products costs a fifth of a loop."""
+
 _HEAD = struct.Struct(">IIi")
 _I4 = struct.Struct(">i")
 
@@ -24,8 +30,10 @@ def java_string_hash(text: str) -> int:
     """Java's String.hashCode: h = 31 * h + c over UTF-16 units, as a signed 32-bit integer; "" gives 0."""
     value = 0
     if text.isascii():
-        for byte in text.encode("ascii"):
-            value = (31 * value + byte) & 0xFFFFFFFF
+        data = text.encode("ascii")
+        for start in range(0, len(data), _POWER_COUNT):
+            piece = data[start : start + _POWER_COUNT]
+            value = (value * _SHIFTS[len(piece)] + sum(map(mul, piece, _POWERS[-len(piece) :]))) & 0xFFFFFFFF
     else:
         units = text.encode("utf-16-be", "surrogatepass")
         for index in range(0, len(units), 2):

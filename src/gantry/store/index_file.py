@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 
 from gantry.protocol.disk.index_layout import (
     ENTRY_SIZE,
@@ -85,8 +85,8 @@ class IndexFile:
         count = min(len(keys) - first, self.entry_count_max - header.index_count)
         if count <= 0:
             return 0
-        if lay_out_index is not None and count >= max(self.slot_count // _SLOTS_PER_KEY, _BULK_COUNT_MIN):
-            self._write_many(lay_out_index, keys, first, count, header)
+        if count >= max(self.slot_count // _SLOTS_PER_KEY, _BULK_COUNT_MIN):
+            self._write_many(keys, first, count, header)
         else:
             self._write_few(keys, first, count, header)
         self.header = header
@@ -128,7 +128,7 @@ class IndexFile:
             file.pwrite(SLOT.pack(slots[slot]), slot_position(slot))
         file.pwrite(header.encode(), 0)
 
-    def _write_many(self, lay_out: Callable[..., int], keys: KeyBatch, first: int, count: int, header: IndexHeader) -> None:
+    def _write_many(self, keys: KeyBatch, first: int, count: int, header: IndexHeader) -> None:
         """The slot table is read as a whole and written back where it changed; the same bytes, with few system calls.
 
         20 MB of slots cost about as much as 2,000 slots one by one.
@@ -141,10 +141,10 @@ class IndexFile:
         view = memoryview(entries)
         done = 0
         if number <= 1:
-            header.hash_slot_count += lay_out(keys, first, 1, number, header.begin_timestamp, slots, view, dirty)
+            header.hash_slot_count += lay_out_index(keys, first, 1, number, header.begin_timestamp, slots, view, dirty)
             _, header.begin_phy_offset, header.begin_timestamp = keys.key(first)
             done = 1
-        header.hash_slot_count += lay_out(
+        header.hash_slot_count += lay_out_index(
             keys,
             first + done,
             count - done,

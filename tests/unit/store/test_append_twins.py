@@ -251,18 +251,23 @@ def test_an_index_file_written_in_bulk_is_the_same(parts: list[int], monkeypatch
             pure.add("T", [key], offset, at)
             compiled.add("T", [key], offset, at)
         batches.append((pure.batch(), compiled.batch()))
-    added: list[list[int]] = [[], []]
+    added: list[list[int]] = [[], [], []]
 
     def few(file: IndexFile) -> None:
-        monkeypatch.setattr("gantry.store.index_file.lay_out_index", None)
+        monkeypatch.setattr("gantry.store.index_file._BULK_COUNT_MIN", 1 << 30)
         added[0] = [file.write(pure) for pure, _ in batches]
 
     def many(file: IndexFile) -> None:
+        monkeypatch.setattr("gantry.store.index_file._BULK_COUNT_MIN", 256)
         monkeypatch.setattr("gantry.store.index_file.lay_out_index", _pending_keys_c.lay_out_index)
         added[1] = [file.write(compiled) for _, compiled in batches]
 
-    assert index_file(few) == index_file(many)
-    assert added[0] == added[1]
+    def many_pure(file: IndexFile) -> None:
+        monkeypatch.setattr("gantry.store.index_file.lay_out_index", _pending_keys_py.lay_out_index)
+        added[2] = [file.write(pure) for pure, _ in batches]
+
+    assert index_file(few) == index_file(many) == index_file(many_pure)
+    assert added[0] == added[1] == added[2]
 
 
 def test_the_hash_of_a_key_is_the_same_for_all_text() -> None:

@@ -8,6 +8,7 @@ property text; a name inside a value is found, too, and merely sends the frame t
 from __future__ import annotations
 
 import contextlib
+import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from gantry.errors import MessageIllegal, RemoteProtocolError
@@ -16,7 +17,14 @@ from gantry.protocol.message.batch import decode_batch, join_properties
 from gantry.protocol.message.message_id import encode_host
 from gantry.protocol.message.properties import find_property
 from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode, RequestCode
-from gantry.protocol.remoting.command import FLAG_RESPONSE, SERIALIZE_JSON, RemotingCommand, decode_frame, encode_command
+from gantry.protocol.remoting.command import (
+    FLAG_RESPONSE,
+    SERIALIZE_JSON,
+    SERIALIZE_ROCKETMQ,
+    RemotingCommand,
+    decode_frame,
+    encode_command,
+)
 from gantry.protocol.remoting.frame import PREFIX_BYTES, Frame, FrameDecoder
 from gantry.protocol.remoting.header.send_message import SendMessageRequestHeader
 from gantry.protocol.remoting.header.send_message_v2 import SendMessageRequestHeaderV2
@@ -29,6 +37,8 @@ if TYPE_CHECKING:
     from ..context import BrokerContext
 
 BATCH_COUNT_MAX = 4096
+
+_ANSWER_HEAD = struct.Struct(">IIhbhiiii")
 
 _SEND = int(RequestCode.SEND_MESSAGE)
 _SEND_V2 = int(RequestCode.SEND_MESSAGE_V2)
@@ -122,7 +132,17 @@ class _Reply:
 class SendSuffix:
     """What this broker adds to the properties of each message, and says in each answer; settings may change it."""
 
-    __slots__ = ("_seen", "is_plain", "properties", "region", "region_bytes", "store_host", "trace_bytes")
+    __slots__ = (
+        "_seen",
+        "answer_fields",
+        "is_plain",
+        "properties",
+        "region",
+        "region_bytes",
+        "store_host",
+        "store_host_hex",
+        "trace_bytes",
+    )
 
     def __init__(self, seen: tuple[str, bool, str, Host] = ("", False, "", ("", 0))) -> None:
         self._seen = seen
@@ -142,6 +162,14 @@ class SendSuffix:
         self.store_host: bytes | None = None
         with contextlib.suppress(ValueError, OverflowError):
             self.store_host = encode_host(host)
+        self.store_host_hex = (self.store_host or b"").hex().upper()
+        self.answer_fields = b"".join(
+            len(name).to_bytes(2, "big") + name + len(value).to_bytes(4, "big") + value
+            for name, value in (
+                (message_const.MSG_REGION.encode(), self.region_bytes),
+                (message_const.TRACE_SWITCH.encode(), self.trace_bytes),
+            )
+        )
 
     def of(self, broker: BrokerContext) -> SendSuffix:
         """The one of the broker as it is now."""
@@ -172,6 +200,39 @@ def encoded_answer(
         RemotingCommand(
             code, opaque=opaque, flag=FLAG_RESPONSE, remark=remark, ext_fields=fields, serialize_type=serialize_type
         )
+    )
+
+
+def _binary_answer(suffix: SendSuffix, reply: _Reply, code: int, msg_id: bytes) -> bytes:
+    """The bytes that encoded_answer() gives, put together in one go."""
+    queue_id = b"%d" % reply.queue_id
+    queue_offset = b"%d" % reply.records[0].queue_offset
+    unique_key = reply.unique_key.encode(errors="replace")
+    fields = b"\x00\x05msgId%b%b\x00\x07queueId%b%b\x00\x0bqueueOffset%b%b\x00\x0dtransactionId%b%b%b" % (
+        len(msg_id).to_bytes(4, "big"),
+        msg_id,
+        len(queue_id).to_bytes(4, "big"),
+        queue_id,
+        len(queue_offset).to_bytes(4, "big"),
+        queue_offset,
+        len(unique_key).to_bytes(4, "big"),
+        unique_key,
+        suffix.answer_fields,
+    )
+    size = _ANSWER_HEAD.size + len(fields)
+    return (
+        _ANSWER_HEAD.pack(
+            size - 4,
+            size - PREFIX_BYTES | SERIALIZE_ROCKETMQ << 24,
+            code,
+            LanguageCode.PYTHON,
+            CURRENT_VERSION,
+            reply.opaque,
+            FLAG_RESPONSE,
+            0,
+            len(fields),
+        )
+        + fields
     )
 
 
@@ -219,7 +280,9 @@ class HotPlan:
 
     def _stored(self, reply: _Reply, suffix: SendSuffix, code: int) -> bytes:
         records = reply.records
-        msg_id = records[0].offset_msg_id if len(records) == 1 else ",".join([record.offset_msg_id for record in records])
+        host = suffix.store_host_hex
+        # As record.offset_msg_id has it; the host is the broker's for all of them.
+        msg_id = ",".join([f"{host}{record.physical_offset:016X}" for record in records])
         if reply.serialize_type == SERIALIZE_JSON and suffix.is_plain and _plain(reply.unique_key):
             header = (
                 f'{{"code":{code},"extFields":{{"MSG_REGION":"{suffix.region}","TRACE_ON":"{suffix.trace_bytes.decode()}",'
@@ -229,6 +292,8 @@ class HotPlan:
             ).encode()
             size = len(header)
             return b"%b%b%b" % ((size + PREFIX_BYTES - 4).to_bytes(4, "big"), size.to_bytes(4, "big"), header)
+        if reply.serialize_type == SERIALIZE_ROCKETMQ:
+            return _binary_answer(suffix, reply, code, msg_id.encode())
         fields = {
             "msgId": msg_id,
             "queueId": str(reply.queue_id),
@@ -285,7 +350,10 @@ class HotEngine:
         if plan.suffix is None:
             if not short_way(self._broker):
                 return False
-            plan.suffix = self._suffix = self._suffix.of(self._broker)
+            self._suffix = self._suffix.of(self._broker)
+            if self._suffix.store_host is None:
+                return False
+            plan.suffix = self._suffix
         return True
 
     def _send(self, plan: HotPlan, frame: Frame, born_host: Host) -> bool:

@@ -21,6 +21,8 @@ from gantry.protocol.remoting.json_header import FIELDS_MAX, Parts
 _FIXED = struct.Struct(">hbhiii")
 _I2 = struct.Struct(">h")
 _I4 = struct.Struct(">i")
+_SHORT_FIELD = struct.Struct(">hxi")
+"""Length of a name of one character, that character, length of its value."""
 FIXED_BYTES = 21
 _LANGUAGE_MAX = max(LanguageCode)
 
@@ -46,12 +48,39 @@ def decode(header: bytes) -> Parts:
         position += 4
         if ext_length < 0 or ext_length > size - position:
             raise RemoteProtocolError(f"binary header: extension length {ext_length} does not fit {size} bytes")
-        fields = _decode_fields(header, position, position + ext_length) if ext_length else None
+        if not ext_length:
+            fields = None
+        elif header.isascii():
+            fields = _decode_ascii_fields(header, position, position + ext_length)
+        else:
+            fields = _decode_fields(header, position, position + ext_length)
     except UnicodeDecodeError as error:
         raise RemoteProtocolError(f"binary header: text is not UTF-8 at byte {error.start}") from None
     if not 0 <= language <= _LANGUAGE_MAX:
         language = LanguageCode.OTHER
     return code, language, version, opaque, flag, remark, fields
+
+
+def _decode_ascii_fields(header: bytes, position: int, end: int) -> dict[str, str]:
+    """As _decode_fields; the text is decoded once, and the short names of a send cost one look each."""
+    text = header.decode("ascii")
+    fields: dict[str, str] = {}
+    unpack = _SHORT_FIELD.unpack_from
+    begin = position
+    while end - position >= _SHORT_FIELD.size:
+        name_length, length = unpack(header, position)
+        if name_length != 1:
+            break
+        stop = position + 7 + length
+        if length < 0 or stop > end or len(fields) >= FIELDS_MAX:
+            break
+        fields[text[position + 2]] = text[position + 7 : stop]
+        position = stop
+    if position < end:
+        # Longer names, or something is wrong, which the long way finds and says.
+        rest = _decode_fields(header, position if len(fields) < FIELDS_MAX else begin, end)
+        fields.update(rest)
+    return fields
 
 
 def _decode_fields(header: bytes, position: int, end: int) -> dict[str, str]:
