@@ -17,6 +17,7 @@ from gantry.runtime.channel import Channel
 from gantry.runtime.clock import Clock
 from gantry.runtime.disk import Disk
 from gantry.runtime.lifecycle import Lifecycle
+from gantry.runtime.loop import name as loop_name
 from gantry.runtime.net import Net
 from gantry.runtime.remoting_client import RemotingClient
 from gantry.runtime.remoting_limits import RemotingLimits
@@ -202,6 +203,11 @@ class BrokerController:
         """Raises: StoreLocked, StoreDamaged, DiskError, ListenError, each with a sentence that says what and where."""
         for line in promises(self.config):
             log.warning("%s", line)
+        log.info(
+            "hot path: %s, event loop: %s",
+            "compiled core (c)" if self._turn.engine.name == "c" else "pure Python core",
+            loop_name(),
+        )
         await self._life.start()
         self.context.started_ms = self._clock.now_ms()
         return self.boot_line()
