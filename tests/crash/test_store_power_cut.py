@@ -35,6 +35,7 @@ SMALL_FILES = {
     "delete_commit_log_files_interval": 0,
     "flush_interval_consume_queue": 5,
     "synced_offset_interval_ms": 5,
+    "checkpoint_syncs_max": 1,
 }
 
 
@@ -176,7 +177,9 @@ async def test_acknowledged_message_survives_a_stop_at_every_step(flush: str, ke
     assert effective >= steps - 5
 
 
-@pytest.mark.parametrize("op", ["pwrite", "sync", "rename", "sync_dir", "create", "allocate", "unlink", "truncate", "link"])
+@pytest.mark.parametrize(
+    "op", ["pwrite", "sync", "rename", "sync_dir", "sync_all", "create", "allocate", "unlink", "truncate", "link"]
+)
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
 @pytest.mark.timeout(400)
 async def test_no_ok_is_a_lie_when_the_nth_operation_fails(op: str, error: int) -> None:

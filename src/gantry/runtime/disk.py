@@ -163,6 +163,12 @@ class Disk(Protocol):
     def sync_dir(self, path: str) -> None:
         """Names created, renamed and removed in this directory before the call survive a power cut. Blocking."""
 
+    def sync_all(self, path: str) -> None:
+        """Everything on the file system that holds `path`, contents and names, as it was before the call, is on the disk.
+
+        For very many files at once; blocking. Raises: DiskFault: then any of them may be lost.
+        """
+
     def size(self, path: str) -> int: ...
 
     def mtime_ms(self, path: str) -> int: ...

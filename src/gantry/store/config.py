@@ -76,6 +76,7 @@ class StoreConfig:
     prefault_window_bytes: int = 16 << 20
     checkpoint_bytes: int = 64 << 20
     index_pending_count_max: int = 500_000 if ACCEL == "c" else 20_000  # 24 bytes a key compiled, some 300 in pure Python
+    checkpoint_syncs_max: int = 64  # queues whose files a checkpoint syncs one by one; of more, the whole file system
     synced_offset_interval_ms: int = 1000
     open_queue_files_max: int = 512
     queue_tail_bytes_max: int = 64 << 20

@@ -219,8 +219,8 @@ class ConsumeQueue(QueueTail):
         return expired
 
 
-def write_queue_units(disk: Disk, file_bytes: int, writes: list[QueueWrite]) -> None:
-    """Puts entries of one queue into its files and syncs them. Blocking; off the loop.
+def write_queue_units(disk: Disk, file_bytes: int, writes: list[QueueWrite], *, sync: bool = True) -> None:
+    """Puts entries of one queue into its files and syncs them (or leaves that to the caller). Blocking; off the loop.
 
     Files are sparse until used: a full disk is an error of the write, never a fault of a mapping.
     Raises: DiskFull, DiskFault.
@@ -232,10 +232,11 @@ def write_queue_units(disk: Disk, file_bytes: int, writes: list[QueueWrite]) -> 
         file = disk.open_sparse(path, file_bytes)
         try:
             file.pwrite(data, position)
-            file.sync()
+            if sync:
+                file.sync()
         finally:
             file.close()
-        if fresh:
+        if fresh and sync:
             disk.sync_dir(directory)
             parent = directory[: directory.rindex("/")]
             disk.sync_dir(parent)

@@ -295,6 +295,22 @@ class MemoryDisk:
                 rest.append(change)
         self._journal = rest
 
+    def sync_all(self, path: str) -> None:
+        self._find_any(path, "sync_all")
+        nodes = list(_nodes(self._root))
+        try:
+            self._gate("sync_all", path)
+        except DiskError:
+            for node in nodes:
+                if node.dirty or node.sizes or node.mapped:
+                    node.poisoned = True
+            raise
+        for node in nodes:
+            self._sync(node)
+        for change in self._journal:
+            _apply(change)
+        self._journal = []
+
     def size(self, path: str) -> int:
         self._gate("stat", path)
         return self._file_node(path, "stat").size
@@ -393,6 +409,10 @@ class MemoryDisk:
         if item is None:
             raise _fault(path, op, errno.ENOENT)
         return directory, name, item
+
+    def _find_any(self, path: str, op: str) -> None:
+        if self._find(path) is None:
+            raise _fault(path, op, errno.ENOENT)
 
     def _file_node(self, path: str, op: str) -> _Node:
         item = self._find(path)

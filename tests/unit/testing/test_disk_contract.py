@@ -196,6 +196,16 @@ def test_directories(disk: Disk, root: str) -> None:
         disk.sync_dir(f"{root}/none")
 
 
+def test_sync_all_takes_any_existing_path(disk: Disk, root: str) -> None:
+    file = disk.open(f"{root}/a", create=True)
+    file.pwrite(b"x", 0)
+    file.close()
+    disk.sync_all(root)
+    disk.sync_all(f"{root}/a")
+    with _raises(errno.ENOENT):
+        disk.sync_all(f"{root}/none")
+
+
 def test_rename_link_unlink(disk: Disk, root: str) -> None:
     one, two, three = f"{root}/1", f"{root}/2", f"{root}/3"
     disk.replace_file(one, b"one")

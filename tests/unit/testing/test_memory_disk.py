@@ -345,3 +345,31 @@ def test_cold_reads() -> None:
     disk.cold = True
     assert file.pread_nowait(2, 0) is None
     assert file.pread(2, 0) == b"12"
+
+
+def test_sync_all_keeps_contents_and_names_of_everything() -> None:
+    disk = MemoryDisk()
+    disk.make_dirs("/a/b")
+    for name in ("/a/x", "/a/b/y"):
+        file = disk.open(name, create=True)
+        file.pwrite(b"kept", 0)
+        file.close()
+    disk.sync_all("/a")
+    late = disk.open("/a/late", create=True)
+    late.pwrite(b"lost", 0)
+    disk.crash(keep="none")
+    assert disk.read_file("/a/x") == disk.read_file("/a/b/y") == b"kept"
+    assert not disk.exists("/a/late")
+
+
+def test_a_failed_sync_all_poisons_what_it_was_to_bring_to_the_disk() -> None:
+    disk = MemoryDisk()
+    clean = disk.open("/clean", create=True)
+    clean.pwrite(b"x", 0)
+    clean.sync()
+    dirty = disk.open("/dirty", create=True)
+    dirty.pwrite(b"x", 0)
+    disk.fail("sync_all", error=5)
+    with pytest.raises(DiskFault):
+        disk.sync_all("/")
+    assert (clean.poisoned, dirty.poisoned) == (False, True)
