@@ -54,6 +54,8 @@ class Witness:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None:  # an attack that was over quickly leaves few answers: its peers are there still, so ask on
+            wait_until(lambda: len(self.latencies_ms) > 20 or self.failure is not None, lambda: "no answers any more")
         self._stop.set()
         self._thread.join(60)
         assert kind is not None or self.failure is None, f"the witness failed: {self.failure!r}"
@@ -75,7 +77,6 @@ class Witness:
 
     def noticed_nothing(self) -> None:
         """On a machine at rest the median is below a millisecond; here other tests run beside this one."""
-        assert len(self.latencies_ms) > 20
         assert statistics.median(self.latencies_ms) < 100
         assert max(self.latencies_ms) < 5_000
 
