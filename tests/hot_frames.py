@@ -34,7 +34,7 @@ def properties(rng: random.Random, *, odd: float) -> str:
         text = text[:-1]
     if rng.random() < odd:
         at = rng.randrange(len(text) + 1)
-        text = text[:at] + rng.choice(("\x01", "\x02", "\x00", "\x02\x02", "é")) + text[at:]
+        text = text[:at] + rng.choice(("\x01", "\x02", "\x00", "\x02\x02", "é", "\x00" * 510, "\x00" * 511)) + text[at:]
     return text
 
 

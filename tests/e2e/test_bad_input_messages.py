@@ -100,6 +100,21 @@ def test_a_hundred_thousand_properties_end_the_connection_or_are_refused(broker:
         assert attacker.closed_without_answer(), "a header of more than 256 KiB"
 
 
+def test_properties_that_look_like_a_lost_sector_are_refused(peer: Peer, topic: str) -> None:
+    assert peer.ask(SEND, send_fields(topic, properties=UNIQUE + "k\x01" + "\0" * 510 + "\x02"), b"x").code == 0
+    zeros = "k\x01" + "\0" * 511 + "\x02"
+    said = "have more than 510 of them in a row: after a crash the message would be taken for torn"
+    refused(peer, send_fields(topic, properties=zeros), b"x", 13, said)
+    before = physical_end(peer)
+    for own, shared in ((zeros.encode(), UNIQUE), (b"", UNIQUE + zeros)):
+        body = member(b"one") + member(b"two", own)
+        for kind in (JSON, BINARY):
+            answer = peer.ask(SEND, send_fields(topic, properties=shared, batch="true"), body, kind=kind)
+            assert answer.code == 13, answer
+            assert said in answer.remark
+    assert physical_end(peer) == before
+
+
 def test_separators_inside_properties_do_no_harm(peer: Peer, topic: str) -> None:
     strange = UNIQUE + "a\x01b\x01c\x02\x02\x01\x02\x01\x01\x02\x01v\x02k\x01\x02z"
     assert peer.ask(SEND, send_fields(topic, properties=strange), b"strange").code == 0
@@ -137,10 +152,10 @@ EMPTY = member()
 def test_impossible_batches_are_refused_as_a_whole(
     broker_cost: ProcessCost, peer: Peer, topic: str, body: bytes, remark: str
 ) -> None:
-    rss, cpu = broker_cost.rss_mib(), broker_cost.cpu_ms()
-    refused(peer, send_fields(topic, batch=True), body, 13, remark)
+    rss = broker_cost.rss_mib()
     # Four times, two of them looked at by the short way first.
-    assert broker_cost.cpu_ms() - cpu < 4 * 100
+    limit = 4 * 100
+    assert broker_cost.cpu_ms_of(lambda: refused(peer, send_fields(topic, batch=True), body, 13, remark), limit) < limit
     assert broker_cost.rss_mib() - rss < 50
 
 
@@ -351,9 +366,9 @@ def test_impossible_subscriptions_are_refused(peer: Peer, topic: str, more: dict
 def test_the_longest_subscription_costs_less_than_50_ms(broker_cost: ProcessCost, peer: Peer, topic: str) -> None:
     tags = "||".join(f"t{index:05d}" for index in range(8_000))
     peer.ask(PULL, pull_fields(topic))
-    before = broker_cost.cpu_ms()
+    spent = broker_cost.cpu_ms_of(lambda: peer.ask(PULL, pull_fields(topic, subscription=tags)), 50)
+    assert spent < 50
     assert peer.ask(PULL, pull_fields(topic, subscription=tags)).code == 20
-    assert broker_cost.cpu_ms() - before < 50
 
 
 # -- offsets ----------------------------------------------------------------------------------------------------------

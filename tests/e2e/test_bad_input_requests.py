@@ -260,7 +260,8 @@ def test_any_value_of_any_member_is_answered_with_a_sentence(peer: Peer, rows: l
 # -- work -------------------------------------------------------------------------------------------------------------
 
 MIB = 1024 * 1024
-CPU_MS_MAX = 50.0
+CPU_MS_MAX = 100.0
+"""20 to 40 were measured; what is not bounded costs seconds."""
 RSS_MIB_MAX = 40.0
 
 
@@ -297,11 +298,13 @@ def within_bounds(server: Server, code: int, fields: dict[str, object], body: by
         peer.ask(-7)
         other.ask(-7)
         cost.forget_peak()
-        rss, cpu = cost.rss_mib(), cost.cpu_ms()
-        answer = peer.ask(code, fields, body)
-        spent = cost.cpu_ms() - cpu
+        rss = cost.rss_mib()
+        answers: list[Answer] = []
+        limit = CPU_MS_MAX + len(body) / MIB
+        spent = cost.cpu_ms_of(lambda: answers.append(peer.ask(code, fields, body)), limit)
+        answer = answers[-1]
         other.ask(-7)
-    assert spent < CPU_MS_MAX + len(body) / MIB, f"{spent:.0f} ms of processor time: {answer.code} {answer.remark[:80]}"
+    assert spent < limit, f"{spent:.0f} ms of processor time: {answer.code} {answer.remark[:80]}"
     assert cost.peak_rss_mib() - rss < RSS_MIB_MAX + 3 * len(body) / MIB
     assert cost.rss_mib() - rss < RSS_MIB_MAX
     return answer

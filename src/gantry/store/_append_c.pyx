@@ -20,9 +20,10 @@ from gantry.model import sys_flag as _sys_flag
 from gantry.protocol.disk.index_layout import key_hash
 from gantry.protocol.message.record import record_parts
 
-from ._append_plan_py import check_batch, check_fits, check_sizes, new_row, LogRange
+from ._append_plan_py import check_batch, check_fits, check_message, new_row, LogRange
 from .dispatch import enters_queue, index_keys, queue_tags_code
 from .results import PlannedRecord
+from .torn import ZERO_RUN_MAX as _ZERO_RUN_MAX
 
 cdef int UNIT_SIZE = 20
 cdef int32_t FILLER_SIZE = 0x7FFFFFFF
@@ -34,6 +35,7 @@ cdef int32_t BORN_HOST_V6 = _sys_flag.BORN_HOST_V6
 cdef int32_t STORE_HOST_V6 = _sys_flag.STORE_HOST_V6
 cdef int32_t HOST_BITS = BORN_HOST_V6 | STORE_HOST_V6
 cdef int32_t TRANSACTION_MASK = _sys_flag.TRANSACTION_MASK
+cdef Py_ssize_t ZERO_RUN_MAX = _ZERO_RUN_MAX
 cdef Py_ssize_t BUFFER_KEPT = 1 << 20
 cdef Py_ssize_t COMPACT_COUNT = 4096
 
@@ -137,6 +139,23 @@ cdef inline bint _ends_with(const uint8_t* data, Py_ssize_t end, const char* nam
     return end >= size and memcmp(data + end - size, name, size) == 0
 
 
+cdef bint _looks_torn(const uint8_t* data, Py_ssize_t size) noexcept nogil:
+    """More zero bytes in a row than a store takes; what ends in one gets a separator behind it here."""
+    cdef Py_ssize_t i = ZERO_RUN_MAX, low
+    # Every run that is too long has one of these places in it.
+    while i < size:
+        if data[i] == 0:
+            low = i
+            while low > 0 and data[low - 1] == 0:
+                low -= 1
+            while i + 1 < size and data[i + 1] == 0:
+                i += 1
+            if i - low >= ZERO_RUN_MAX:
+                return True
+        i += ZERO_RUN_MAX
+    return False
+
+
 cdef void scan_properties(const uint8_t* data, Py_ssize_t size, Scan* scan) noexcept nogil:
     """What the hot path asks of a property string, in one walk; see `_hot_py.py` for the names.
 
@@ -208,6 +227,8 @@ cdef void scan_properties(const uint8_t* data, Py_ssize_t size, Scan* scan) noex
             begin = i + 1
             name_end = -1
         i += 1
+    if size > ZERO_RUN_MAX and _looks_torn(data, size):
+        scan.rare = True
 
 
 # --- the newest entries of a queue
@@ -550,7 +571,7 @@ cdef class AppendPlan:
         cdef Py_ssize_t size, at
         cdef bytes data
         cdef int64_t code = 0
-        check_sizes(message, self._size_max)
+        check_message(message, self._size_max)
         transaction = flags & TRANSACTION_MASK
         if enters_queue(transaction):
             queue = self._rules.get_queue(topic, queue_id)

@@ -18,6 +18,7 @@ from gantry.protocol.message.record import HEAD_V4, body_crc, record_parts, topi
 from .delay_levels import DelayLevels
 from .dispatch import enters_queue, index_keys, queue_tags_code
 from .results import PlannedRecord
+from .torn import ZERO_RUN_MAX, looks_torn
 
 if TYPE_CHECKING:
     from .consume_queue import ConsumeQueue
@@ -130,8 +131,8 @@ class AppendPlan:
         row = self._rules.topic_rows.get(topic)
         if row is None:
             row = self._rules.topic_rows[topic] = new_row(topic)
-        if len(body) > self._size_max or len(properties) > PROPERTIES_SIZE_MAX:
-            check_sizes(message, self._size_max)
+        if len(body) > self._size_max or len(properties) > ZERO_RUN_MAX or properties[-1:] == b"\0":
+            check_message(message, self._size_max)
         transaction = flags & _TRANSACTION_MASK
         if enters_queue(transaction):
             queue = self._get_queue(topic, queue_id)
@@ -281,8 +282,8 @@ def check_fits(size: int, file_size: int) -> None:
         raise MessageIllegal(f"the message needs {size} bytes in the log, a file of it has {file_size}; it was not stored")
 
 
-def check_sizes(message: StoreMessage, size_max: int) -> None:
-    """Raises: MessageIllegal when body or properties are too long."""
+def check_message(message: StoreMessage, size_max: int) -> None:
+    """Raises: MessageIllegal when body or properties are too long, or the properties would look torn after a crash."""
     if len(message.properties) > PROPERTIES_SIZE_MAX:
         raise MessageIllegal(
             f"the message's properties have {len(message.properties)} bytes, at most {PROPERTIES_SIZE_MAX} are allowed",
@@ -290,6 +291,11 @@ def check_sizes(message: StoreMessage, size_max: int) -> None:
         )
     if len(message.body) > size_max:
         raise MessageIllegal(f"the message's body has {len(message.body)} bytes, maxMessageSize is {size_max}")
+    if looks_torn(message.properties):
+        raise MessageIllegal(
+            f"the message's properties end in a zero byte, or have more than {ZERO_RUN_MAX} of them in a row: after a crash "
+            "the message would be taken for torn; it was not stored"
+        )
 
 
 def check_batch(messages: list[StoreMessage], size_max: int, file_size: int) -> None:
@@ -298,6 +304,6 @@ def check_batch(messages: list[StoreMessage], size_max: int, file_size: int) -> 
     if total > size_max:
         raise MessageIllegal(f"the batch has {total} bytes, maxMessageSize is {size_max}; nothing of it was stored")
     for message in messages:
-        check_sizes(message, size_max)
+        check_message(message, size_max)
         size, _ = record_parts(message, queue_offset=0, physical_offset=0, store_timestamp=0)
         check_fits(size, file_size)

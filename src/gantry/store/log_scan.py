@@ -11,8 +11,8 @@ from gantry.errors import RemoteProtocolError
 from gantry.protocol.message.record import MAGIC_V1, MAGIC_V2, RECORD_SIZE_MIN, RecordView
 
 from .commit_log import CommitLog, LogFile
+from .torn import is_torn
 
-SECTOR_BYTES = 512
 _CHUNK = 4 << 20
 _MAGICS = tuple((magic & 0xFFFFFFFF).to_bytes(4, "big") for magic in (MAGIC_V1, MAGIC_V2))
 _REASONS = {END_OF_BUFFER: "the file ends", END_BLANK: "blank record", END_ZERO: "zero bytes"}
@@ -111,24 +111,6 @@ class LogScan:
             return False
         self.end = ScanEnd(position, True, "the file ends")
         return False
-
-
-def is_torn(view: RecordView, physical_offset: int, *, last: bool) -> bool:
-    """A power cut lost a part of the record that its CRC does not cover.
-
-    Files are zero before they are written, and what is lost are whole sectors: topic or properties then are zero from one
-    sector border to the next. The `last` record of the log may also be cut anywhere; its properties never end in a zero byte.
-    """
-    data = view.buffer
-    begin = view.topic_start
-    end = view.end if view.properties_length else view.end - 2
-    shift = physical_offset - view.start
-    while begin < end:
-        border = min(end, begin + SECTOR_BYTES - (begin + shift) % SECTOR_BYTES)
-        if not any(data[begin:border]):
-            return True
-        begin = border
-    return last and view.properties_length > 0 and data[view.end - 1] == 0
 
 
 def next_record(log: CommitLog, start: int, end: int) -> int | None:

@@ -40,7 +40,8 @@ MESSAGES = st.builds(
         WORDS,
         st.sampled_from(["1", "9", "x", ""]),
     )
-    | st.binary(max_size=40),
+    | st.binary(max_size=40)
+    | st.integers(505, 515).map(lambda size: b"k\x01" + bytes(size) + b"\x02"),
     flag=st.integers(-(2**31), 2**31 - 1),
     sys_flag=st.sampled_from([0, 1, sys_flag.TRANSACTION_PREPARED, sys_flag.TRANSACTION_ROLLBACK, 0x30]),
     born_timestamp=st.integers(0, 2**62),

@@ -19,11 +19,14 @@ STORED_CODES: dict[PutStatus, int] = {
 }
 
 
-def refusal(status: PutStatus, broker: BrokerContext) -> tuple[int, str]:
-    """Code and remark of a put that stored nothing. Source: SendMessageProcessor.handlePutMessageResult (5.3)."""
+def refusal(status: PutStatus, broker: BrokerContext, reason: str = "") -> tuple[int, str]:
+    """Code and remark of a put that stored nothing; `reason` is the store's.
+
+    Source: SendMessageProcessor.handlePutMessageResult (5.3).
+    """
     match status:
         case PutStatus.MESSAGE_ILLEGAL | PutStatus.PROPERTIES_SIZE_EXCEEDED:
-            return ResponseCode.MESSAGE_ILLEGAL, message_illegal(broker)
+            return ResponseCode.MESSAGE_ILLEGAL, message_illegal(broker, reason)
         case PutStatus.SERVICE_NOT_AVAILABLE:
             return ResponseCode.SERVICE_NOT_AVAILABLE, service_not_available(broker)
         case PutStatus.OS_PAGE_CACHE_BUSY:
@@ -36,10 +39,10 @@ def refusal(status: PutStatus, broker: BrokerContext) -> tuple[int, str]:
             return ResponseCode.SYSTEM_ERROR, "UNKNOWN_ERROR"
 
 
-def message_illegal(broker: BrokerContext) -> str:
+def message_illegal(broker: BrokerContext, reason: str = "") -> str:
     return (
         "the message is illegal, maybe msg body or properties length not matched. msg body length limit "
-        f"{broker.config.max_message_size}B, msg properties length limit 32KB."
+        f"{broker.config.max_message_size}B, msg properties length limit 32KB." + (f" Here: {reason}" if reason else "")
     )
 
 

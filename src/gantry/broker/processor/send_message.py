@@ -311,7 +311,7 @@ class SendMessageProcessor:
         broker = self._broker
         code = put_answer.STORED_CODES.get(result.status)
         if code is None or not result.records:
-            raise BrokerError(*put_answer.refusal(result.status, broker))
+            raise BrokerError(*put_answer.refusal(result.status, broker, result.remark))
         records = result.records
         broker.stats.topic_put(stored_topic, queue_id, len(records), sum(record.size for record in records))
         return request.reply(
