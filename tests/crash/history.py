@@ -36,13 +36,15 @@ class History:
         else:
             self.refused.add(body)
 
-    def check_queue(self, queue_id: int, first: int, bodies: list[bytes], *, seed: int) -> None:
+    def check_queue(self, queue_id: int, first: int, bodies: list[bytes], *, kept: int, seed: int) -> None:
         """Compares what a queue holds from offset `first` on, up to its end.
 
-        Rules: nothing acknowledged at or above `first` is missing, each place has one value for ever, nothing appears
-        that was not sent or was refused, and sends of one producer that did not overlap keep their order.
+        Rules: nothing acknowledged at or above `kept` is missing (what lies below, retention may have taken), each place
+        has one value for ever, nothing appears that was not sent or was refused, and sends of one producer that did not
+        overlap keep their order.
         """
         where = f"queue {queue_id}, seed {seed}"
+        assert first <= kept, f"{where}: it begins at offset {first}, but nothing from {kept} on was due to go"
         for offset, body in enumerate(bodies, first):
             known = self.seen.setdefault((queue_id, offset), body)
             assert known == body, f"{where}: offset {offset} was {known!r} and is {body!r} now"

@@ -2,7 +2,8 @@
 
 Each cycle: start on what the last kill left, read everything back and compare with the history, walk the files and
 compare queues and index with the log, then load until at least 1,000 sends were acknowledged and kill. Log, queue and
-index files are small, so that each cycle rolls, and retention deletes the oldest files all the while.
+index files are small, so that each cycle rolls all of them. In every other cycle the kill comes while retention deletes
+the oldest files under load; in the others it deletes them after the start.
 """
 
 from __future__ import annotations
@@ -11,28 +12,32 @@ import asyncio
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gantry.runtime.system_disk import SystemDisk
 from gantry.store.fsck import check_store
+from gantry.store.inspect import iterate_log
 from tests.crash.history import History
-from tests.crash.load import QUEUES, read_queue, send_until_closed
+from tests.crash.load import QUEUES, TOPIC, read_queue, send_until_closed
 from tests.interop.cluster import GantryBroker
 
 CYCLES = int(os.environ.get("GANTRY_KILL_CYCLES", "50"))
 ACKNOWLEDGED_MIN = 1_000
 BODY_BYTES = 700
-LOG_FILE_BYTES = 1024 * 1024
-LOG_FILES_KEPT = 6
+LOG_FILE_BYTES = 128 * 1024
+LOG_FILES_KEPT = 12
 SETTINGS = {
     "mappedFileSizeCommitLog": LOG_FILE_BYTES,
-    "mappedFileSizeConsumeQueue": 20 * 300,
+    "mappedFileSizeConsumeQueue": 20 * 100,
     "maxHashSlotNum": 200,
     "maxIndexNum": 800,
     "fileReservedTime": 1,
     "deleteWhen": ";".join(f"{hour:02}" for hour in range(24)),
+    "flushIntervalConsumeQueue": 20,
+    "flushConsumeQueueThoroughInterval": 50,  # a checkpoint each 50 ms: kills come in the middle of them, too
     "cleanResourceInterval": 100,
     "deleteCommitLogFilesInterval": 1,
     "defaultTopicQueueNums": QUEUES,
@@ -40,79 +45,158 @@ SETTINGS = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("flush", ["ASYNC_FLUSH", "SYNC_FLUSH"])
 def test_acknowledged_messages_survive_kill_after_kill(flush: str, tmp_path: Path) -> None:
     seed = int(os.environ.get("GANTRY_SEED", "0")) or random.randrange(1 << 32)
     print(f"seed {seed}")
-    rng = random.Random(seed)
-    history = History()
-    numbers = [0] * (QUEUES * 2)
     broker = GantryBroker(tmp_path, "", settings={**SETTINGS, "flushDiskType": flush})
-    compared = retired = 0
+    loop = KillLoop(broker, seed)
     try:
         broker.start()
-        for cycle in range(CYCLES):
-            before = len(history.acknowledged)
-            asyncio.run(load_and_kill(broker, history, numbers, rng))
-            assert len(history.acknowledged) - before >= ACKNOWLEDGED_MIN, f"cycle {cycle}, seed {seed}: too little load"
-            files = log_files(broker.store)
-            age_all_but_the_newest(files)
-            broker.start()
-            if len(files) > LOG_FILES_KEPT:
-                wait_for_retention(broker.store, files[0].name)
-                retired += 1
-            compared += asyncio.run(read_all_and_compare(broker.port, history, seed))
-            faults = check_store(SystemDisk(), str(broker.store))
-            assert not faults, f"cycle {cycle}, seed {seed}: " + "; ".join(faults[:5])
+        for _ in range(CYCLES):
+            loop.cycle()
     finally:
         if broker.running:
             broker.kill()
-    assert compared >= CYCLES * ACKNOWLEDGED_MIN
-    assert retired > 0 or CYCLES < 10, "retention never deleted a file"
-    print(f"{CYCLES} kills, {len(history.acknowledged)} acknowledged, {len(history.unknown)} unknown, seed {seed}")
+    assert loop.compared >= CYCLES * ACKNOWLEDGED_MIN
+    if CYCLES >= 20:
+        assert loop.retired > 0, "retention never deleted a file"
+        assert loop.cut_short > 0, "no kill came in the middle of a deletion"
+    print(f"{CYCLES} kills, {len(loop.history.acknowledged)} acknowledged, {len(loop.history.unknown)} unknown, "
+          f"{loop.cut_short} kills in the middle of a deletion, seed {seed}")  # fmt: skip
 
 
-async def load_and_kill(broker: GantryBroker, history: History, numbers: list[int], rng: random.Random) -> None:
-    """Several senders a queue; the kill comes while all of them are sending."""
-    goal = len(history.acknowledged) + ACKNOWLEDGED_MIN + rng.randrange(500)
-    senders = [
-        asyncio.create_task(send_until_closed(broker.port, sender, sender % QUEUES, numbers, history, BODY_BYTES))
-        for sender in range(len(numbers))
-    ]
-    limit = time.monotonic() + 60
-    while len(history.acknowledged) < goal:
-        assert time.monotonic() < limit, f"only {len(history.acknowledged)} of {goal} sends acknowledged"
-        await asyncio.sleep(0.002)
-    await asyncio.sleep(rng.random() * 0.02)
-    await asyncio.to_thread(broker.kill)
-    await asyncio.gather(*senders)
+class KillLoop:
+    """The cycles of one broker. `before_start` and `before_check` may do damage: for tests of this test."""
+
+    def __init__(
+        self,
+        broker: GantryBroker,
+        seed: int,
+        *,
+        before_start: Callable[[KillLoop], None] = lambda loop: None,
+        before_check: Callable[[KillLoop], None] = lambda loop: None,
+    ) -> None:
+        self.broker = broker
+        self.seed = seed
+        self.history = History()
+        self.compared = self.retired = self.cut_short = 0
+        self._before_start, self._before_check = before_start, before_check
+        self._rng = random.Random(seed)
+        self._numbers = [0] * (QUEUES * 2)
+        self._cycle = 0
+        self._newest = newest_files(broker.store)
+        self._kept = dict.fromkeys(range(QUEUES), 0)
+
+    def cycle(self) -> None:
+        where = f"cycle {self._cycle}, seed {self.seed}"
+        before = len(self.history.acknowledged)
+        expired = asyncio.run(self._load_and_kill(age=self._cycle % 2 == 1))
+        assert len(self.history.acknowledged) - before >= ACKNOWLEDGED_MIN, f"{where}: too little load"
+        self._check_rolls(where)
+        left = [path for path in expired if path.exists()]
+        self.cut_short += 0 < len(left) < len(expired)
+        if not expired:
+            left = expired = self._age_all_but_the_newest()
+        self._before_start(self)
+        self.broker.start()
+        if left:
+            wait_for_retention(left)
+        self.retired += len(expired)
+        self._before_check(self)
+        self.compared += asyncio.run(self._read_all_and_compare())
+        faults = check_store(SystemDisk(), str(self.broker.store))
+        assert not faults, f"{where}: " + "; ".join(faults[:5])
+        self._cycle += 1
+
+    async def _load_and_kill(self, *, age: bool) -> list[Path]:
+        """Several senders a queue; the kill comes while all of them are sending, and, with `age`, while retention deletes.
+
+        Returns: the files of the log that retention was given to delete.
+        """
+        history, expired = self.history, []
+        goal = len(history.acknowledged) + ACKNOWLEDGED_MIN + self._rng.randrange(500)
+        senders = [
+            asyncio.create_task(
+                send_until_closed(self.broker.port, sender, sender % QUEUES, self._numbers, history, BODY_BYTES)
+            )
+            for sender in range(len(self._numbers))
+        ]
+        limit = time.monotonic() + 60
+        while len(history.acknowledged) < goal:
+            assert time.monotonic() < limit, f"only {len(history.acknowledged)} of {goal} sends acknowledged"
+            await asyncio.sleep(0.002)
+        if age:
+            expired = self._age_all_but_the_newest()
+            while expired and expired[0].exists():
+                assert time.monotonic() < limit, f"retention left {expired[0]}, which expired two hours ago"
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(self._rng.random() * 0.02)
+        await asyncio.to_thread(self.broker.kill)
+        await asyncio.gather(*senders)
+        return expired
+
+    async def _read_all_and_compare(self) -> int:
+        """Reads every queue from its minimum to its end; the number of messages compared."""
+        total = 0
+        for queue_id in range(QUEUES):
+            first, bodies = await read_queue(self.broker.port, queue_id)
+            self.history.check_queue(queue_id, first, bodies, kept=self._kept[queue_id], seed=self.seed)
+            total += len(bodies)
+        return total
+
+    def _age_all_but_the_newest(self) -> list[Path]:
+        """Makes retention's rule (fileReservedTime, one hour) hold for all log files but the newest ones; returns those."""
+        files = log_files(self.broker.store)
+        expired = files[:-LOG_FILES_KEPT]
+        if expired:
+            self._kept.update(first_offsets(files[-LOG_FILES_KEPT:]))
+            two_hours_ago = time.time() - 2 * 3600
+            for path in expired:
+                os.utime(path, (two_hours_ago, two_hours_ago))
+        return expired
+
+    def _check_rolls(self, where: str) -> None:
+        """Log, queues and index went on to another file in this cycle, or it tested less than it says."""
+        newest = newest_files(self.broker.store)
+        for kind, name in newest.items():
+            assert name > self._newest[kind], f"{where}: no file of {kind} was rolled"
+        self._newest = newest
 
 
-async def read_all_and_compare(port: int, history: History, seed: int) -> int:
-    """Reads every queue from its minimum to its end; the number of messages compared."""
-    total = 0
-    for queue_id in range(QUEUES):
-        first, bodies = await read_queue(port, queue_id)
-        history.check_queue(queue_id, first, bodies, seed=seed)
-        total += len(bodies)
-    return total
+def newest_files(store: Path) -> dict[str, str]:
+    """The name of the newest file of the log, of any queue, and of the index."""
+    folders = {
+        "log": ["commitlog"],
+        "queues": [f"consumequeue/{TOPIC}/{number}" for number in range(QUEUES)],
+        "index": ["index"],
+    }
+    return {
+        kind: max((path.name for name in names for path in (store / name).glob("*")), default="")
+        for kind, names in folders.items()
+    }
+
+
+def first_offsets(files: list[Path]) -> dict[int, int]:
+    """Per queue: the lowest offset of a message in these files of the log."""
+    found: dict[int, int] = {}
+    for path in files:
+        for item in iterate_log(SystemDisk(), str(path)):
+            if item.record is not None and item.record.topic == TOPIC:
+                found.setdefault(item.record.queue_id, item.record.queue_offset)
+        if len(found) == QUEUES:
+            break
+    return found
 
 
 def log_files(store: Path) -> list[Path]:
     return sorted((store / "commitlog").iterdir())
 
 
-def age_all_but_the_newest(files: list[Path]) -> None:
-    """Makes retention's rule (fileReservedTime, one hour) hold for all log files but the newest ones."""
-    two_hours_ago = time.time() - 2 * 3600
-    for path in files[:-LOG_FILES_KEPT]:
-        os.utime(path, (two_hours_ago, two_hours_ago))
-
-
-def wait_for_retention(store: Path, expired: str) -> None:
-    """Returns when the oldest file is gone: the broker deletes while this loop looks."""
+def wait_for_retention(expired: list[Path]) -> None:
+    """Returns when these files are gone: the broker deletes while this loop looks."""
     limit = time.monotonic() + 30
-    while (store / "commitlog" / expired).exists():
-        assert time.monotonic() < limit, f"retention left {expired}, which expired two hours ago"
+    while left := [path.name for path in expired if path.exists()]:
+        assert time.monotonic() < limit, f"retention left {left}, which expired two hours ago"
         time.sleep(0.02)

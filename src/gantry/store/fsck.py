@@ -41,20 +41,27 @@ def check_store(
     delay_levels: str = DEFAULT_DELAY_LEVELS,
     slot_count: int | None = None,
     index_tags: bool = True,
+    index: bool = True,
 ) -> list[str]:
     """What is wrong with a store directory, a sentence each; empty when queues and index equal what the log implies.
 
     The store may be in use by a broker: entries above its last checkpoint may be missing then, but never be wrong. A file
-    that retention removes meanwhile counts as removed before.
+    that retention removes meanwhile counts as removed before. `index` says whether the broker makes one.
     """
-    return _Check(
-        disk, root, commit_log_paths or [f"{root}/commitlog"], DelayLevels(delay_levels), slot_count, index_tags
-    ).run()
+    log_paths = commit_log_paths or [f"{root}/commitlog"]
+    return _Check(disk, root, log_paths, DelayLevels(delay_levels), slot_count, index_tags, index).run()
 
 
 class _Check:
     def __init__(
-        self, disk: Disk, root: str, log_paths: list[str], delay_levels: DelayLevels, slot_count: int | None, index_tags: bool
+        self,
+        disk: Disk,
+        root: str,
+        log_paths: list[str],
+        delay_levels: DelayLevels,
+        slot_count: int | None,
+        index_tags: bool,
+        index: bool,
     ) -> None:
         self._disk = disk
         self._paths = StorePaths(root)
@@ -62,6 +69,7 @@ class _Check:
         self._delay_levels = delay_levels
         self._slot_count = slot_count
         self._index_tags = index_tags
+        self._index = index
         self._faults: list[str] = []
         self._minimum = 0
         self._end = 0
@@ -78,7 +86,8 @@ class _Check:
             self._fault(f"the log ends at {self._end}, but everything below {state.synced_offset} was synced")
         self._check_dense()
         self._check_queues(offsets)
-        self._check_index()
+        if self._index:
+            self._check_index()
         return self._faults
 
     def _fault(self, text: str) -> None:
@@ -87,26 +96,37 @@ class _Check:
 
     # --- the log
 
-    def _read_log(self, offsets: QueueOffsets) -> None:
+    def _log_files(self) -> dict[int, str]:
+        """Physical offsets at which files of the log begin, and their paths."""
         files: dict[int, str] = {}
         for directory in self._log_paths:
             for name in self._disk.list_dir(directory):
                 start = parse_offset_file_name(name)
                 if start is not None:
                     files[start] = f"{directory}/{name}"
+        return files
+
+    def _read_log(self, offsets: QueueOffsets) -> None:
+        files = self._log_files()
         starts = sorted(files)
         self._minimum = self._end = starts[0] if starts else 0
         for position, start in enumerate(starts):
+            if start != self._end:
+                self._fault(f"{files[start]} begins at {start}, the file before it ends at {self._end}")
             try:
+                size = self._disk.size(files[start])
                 rolled = self._read_log_file(files[start], offsets)
             except DiskFault as error:
-                if not is_not_found(error) or self._end > self._minimum:
+                if not is_not_found(error):
                     raise
+                # Retention goes from the front: what was read before is gone, too.
                 self._minimum = self._end = starts[position + 1] if position + 1 < len(starts) else start
+                self._queues.clear()
+                self._keys.clear()
                 continue
             if not rolled:
                 return
-            self._end = starts[position + 1] if position + 1 < len(starts) else self._end
+            self._end = start + size
 
     def _read_log_file(self, path: str, offsets: QueueOffsets) -> bool:
         """Returns whether a blank record ends the file."""
@@ -119,6 +139,10 @@ class _Check:
             self._end = item.physical_offset + item.size
             self._imply(item, offsets)
         return False
+
+    def _gone_below(self) -> int:
+        """Where the log begins by now: retention may have removed files since it was read."""
+        return max(self._minimum, min(self._log_files(), default=self._minimum))
 
     def _imply(self, item: LogItem, offsets: QueueOffsets) -> None:
         """Notes what queues and index must have for this record."""
@@ -182,8 +206,10 @@ class _Check:
         for offset, entry in found.items():
             if expected.get(offset) != entry and entry[0] < self._end:
                 self._fault(f"{place}: entry {offset} is {entry}, the log says {expected.get(offset)}")
-        for offset, entry in expected.items():
-            if offset not in found and entry[0] < self._dispatched:
+        missing = [(offset, entry) for offset, entry in expected.items() if offset not in found and entry[0] < self._dispatched]
+        gone = self._gone_below() if missing else 0
+        for offset, entry in missing:
+            if entry[0] >= gone:
                 self._fault(f"{place}: entry {offset} is missing, the log has it at {entry[0]}")
 
     # --- index
@@ -206,18 +232,16 @@ class _Check:
                     raise
                 continue
             found += [(item.physical_offset, item.key_hash) for item in items]
-        begin = max(self._minimum, found[0][0] if found else self._minimum)
-        actual = [entry for entry in found if entry[0] >= self._minimum]
-        # The first record of the first file may have begun in a file that is gone.
-        expected = [entry for entry in self._keys if entry[0] >= begin]
-        while actual and expected and actual[0] != expected[0] and expected[0][0] == begin:
-            expected.pop(0)
-        if names and actual != expected[: len(actual)]:
+        # A file of the index goes when the log has none of its records: what is left has all keys of the first record.
+        minimum = self._gone_below()
+        actual = [entry for entry in found if entry[0] >= minimum]
+        expected = [entry for entry in self._keys if entry[0] >= minimum]
+        if actual != expected[: len(actual)]:
             at = next(i for i, entry in enumerate(actual) if i >= len(expected) or entry != expected[i])
             wanted = expected[at] if at < len(expected) else None
             self._fault(f"index: entry {at} is {actual[at]}, the log says {wanted}")
         missing = [entry for entry in expected[len(actual) :] if entry[0] < self._dispatched]
-        if missing and names:
+        if missing:
             self._fault(f"index: {len(missing)} keys are missing, the first is of the record at {missing[0][0]}")
 
     def _check_chains(self, path: str, items: list[IndexItem], slots: list[int]) -> None:
