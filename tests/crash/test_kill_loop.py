@@ -26,9 +26,9 @@ from tests.interop.cluster import GantryBroker
 
 CYCLES = int(os.environ.get("GANTRY_KILL_CYCLES", "50"))
 ACKNOWLEDGED_MIN = 1_000
-BODY_BYTES = 700
-LOG_FILE_BYTES = 128 * 1024
-LOG_FILES_KEPT = 12
+BODY_BYTES = 1_100
+LOG_FILE_BYTES = 1024 * 1024
+LOG_FILES_KEPT = 4
 SETTINGS = {
     "mappedFileSizeCommitLog": LOG_FILE_BYTES,
     "mappedFileSizeConsumeQueue": 20 * 100,
@@ -39,7 +39,7 @@ SETTINGS = {
     "flushIntervalConsumeQueue": 20,
     "flushConsumeQueueThoroughInterval": 50,  # a checkpoint each 50 ms: kills come in the middle of them, too
     "cleanResourceInterval": 100,
-    "deleteCommitLogFilesInterval": 1,
+    "deleteCommitLogFilesInterval": 15,
     "defaultTopicQueueNums": QUEUES,
 }
 
