@@ -40,6 +40,7 @@ $(VENV)/bin/python:
 
 $(INSTALLED): $(VENV)/bin/python pyproject.toml setup.py $(wildcard src/gantry/*/*.pyx src/gantry/*/*.pxd src/gantry/*/*/*.pyx)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
+	@$(BIN)/python -m compileall -q src/gantry
 	@touch $@
 
 $(VENV)/.installed-lint: $(INSTALLED)

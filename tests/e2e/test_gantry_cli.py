@@ -141,6 +141,16 @@ def test_idle_memory_stays_below_80_mib(start_dev) -> None:
     assert dev.rss_kib < 80 * 1024
 
 
+def test_it_is_ready_soon(start_dev, tmp_path: Path) -> None:
+    """Promised are 300 ms from the start of the process (`python -m benchmarks.dev_start`), five times that is the ceiling."""
+    taken = []
+    while len(taken) < 3 and min(taken, default=9.9) > 1.5:
+        began = time.monotonic()
+        start_dev("--ephemeral")
+        taken.append(time.monotonic() - began)
+    assert min(taken) < 1.5, taken
+
+
 def test_second_server_on_the_same_store_says_who_holds_it(start_dev, tmp_path: Path) -> None:
     start_dev()
     second = run("dev", "--namesrv-port", "0", "--broker-port", "0", cwd=tmp_path)

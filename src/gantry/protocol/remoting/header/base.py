@@ -12,10 +12,11 @@ must be there.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 import types
 import typing
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, Self, dataclass_transform
 
 from gantry.errors import HeaderFieldError
 from gantry.protocol.remoting.codes import RequestCode
@@ -35,8 +36,7 @@ def wire(name: str, *, default: Any = _MISSING, bits: int = 64) -> Any:
     return dataclasses.field(default=default, metadata={"wire": name, "bits": bits})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class FieldSpec:
+class FieldSpec(NamedTuple):
     """What the codecs and the documentation read of one field."""
 
     attribute: str
@@ -53,25 +53,42 @@ class Header:
 
     CODE: ClassVar[RequestCode | None] = None
     FIELDS: ClassVar[tuple[FieldSpec, ...]] = ()
+    _complete: ClassVar[bool] = True
 
     def __init_subclass__(cls, code: RequestCode | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if code is not None:
             cls.CODE = code
-        # Every method that dataclass writes for a class is compiled at import, and there are a hundred headers: the two
-        # that can be written once for all are below.
-        dataclasses.dataclass(kw_only=True, repr=False, eq=False)(cls)
-        cls.FIELDS = tuple(
+        # There are a hundred headers, of which a process uses a few: what dataclass writes for a class is written when the
+        # first one of it is made. Fields are told from the declaration alone.
+        cls._complete = False
+        own = tuple(
             FieldSpec(
-                attribute=item.name,
+                attribute=name,
                 wire_name=item.metadata["wire"],
-                kind=_KIND_BY_TEXT.get(item.type) or _kind(typing.get_type_hints(cls)[item.name]),
+                kind=_KIND_BY_TEXT.get(text) or _kind(typing.get_type_hints(cls)[name]),
                 bits=item.metadata["bits"],
                 required=item.default is _MISSING,
                 default=None if item.default is _MISSING else item.default,
             )
-            for item in dataclasses.fields(cls)  # type: ignore[arg-type]
+            for name, text in inspect.get_annotations(cls).items()
+            if isinstance(item := cls.__dict__.get(name), dataclasses.Field)
         )
+        names = {spec.attribute for spec in own}
+        cls.FIELDS = (*(spec for spec in cls.FIELDS if spec.attribute not in names), *own)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if not cls._complete:
+            cls._finish()
+        return super().__new__(cls)
+
+    @classmethod
+    def _finish(cls) -> None:
+        """Gives the class its __init__; the classes it is made of come first, as dataclass wants it."""
+        for base in reversed(cls.__mro__):
+            if issubclass(base, Header) and not base.__dict__.get("_complete", True):
+                dataclasses.dataclass(kw_only=True, repr=False, eq=False)(base)
+                base._complete = True
 
     __hash__ = None  # type: ignore[assignment]
 
