@@ -260,7 +260,7 @@ def test_any_value_of_any_member_is_answered_with_a_sentence(peer: Peer, rows: l
 # -- work -------------------------------------------------------------------------------------------------------------
 
 MIB = 1024 * 1024
-CPU_MS_MAX = 100.0
+CPU_MS_MAX = 150.0
 """20 to 40 were measured; what is not bounded costs seconds."""
 RSS_MIB_MAX = 40.0
 
