@@ -53,7 +53,14 @@ def extensions() -> list[Extension]:
             raise
         return []
     modules = [
-        Extension(name, [f"src/{name.replace('.', '/')}.pyx"], optional=wanted != "1", extra_compile_args=["-O2"])
+        Extension(
+            name,
+            [f"src/{name.replace('.', '/')}.pyx"],
+            include_dirs=["src"],
+            depends=["src/gantry/_core/fast_bytes.h"],
+            optional=wanted != "1",
+            extra_compile_args=["-O2"],
+        )
         for name in TWINS
     ]
     return list(cythonize(modules, language_level=3, quiet=True, include_path=["src"]))

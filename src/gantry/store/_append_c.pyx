@@ -12,6 +12,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove
 
+cdef extern from "gantry/_core/fast_bytes.h":
+    void gantry_crc_begin() nogil
+    uint32_t gantry_crc32(const uint8_t* p, size_t size) nogil
+    size_t gantry_next_separator(const uint8_t* p, size_t at, size_t size) nogil
+
 from gantry.store._pending_keys_c cimport PendingKeys, java_hash_utf8
 
 from gantry._core import java_string_hash
@@ -57,47 +62,13 @@ cdef inline void put8(uint8_t* p, uint64_t v) noexcept nogil:
     put4(p + 4, <uint32_t>v)
 
 
-# --- CRC-32 (the zlib one), eight bytes a step
+# --- CRC-32
 
-cdef uint32_t CRC_TABLE[8][256]
-
-
-cdef void _fill_crc_table() noexcept:
-    cdef uint32_t i, k, c
-    for i in range(256):
-        c = i
-        for k in range(8):
-            c = (0xEDB88320 ^ (c >> 1)) if c & 1 else (c >> 1)
-        CRC_TABLE[0][i] = c
-    for i in range(256):
-        for k in range(1, 8):
-            CRC_TABLE[k][i] = (CRC_TABLE[k - 1][i] >> 8) ^ CRC_TABLE[0][CRC_TABLE[k - 1][i] & 0xFF]
-
-
-_fill_crc_table()
+gantry_crc_begin()
 
 
 cdef uint32_t crc32(const uint8_t* p, Py_ssize_t size) noexcept nogil:
-    cdef uint32_t c = 0xFFFFFFFF
-    while size >= 8:
-        c ^= <uint32_t>p[0] | (<uint32_t>p[1] << 8) | (<uint32_t>p[2] << 16) | (<uint32_t>p[3] << 24)
-        c = (
-            CRC_TABLE[7][c & 0xFF]
-            ^ CRC_TABLE[6][(c >> 8) & 0xFF]
-            ^ CRC_TABLE[5][(c >> 16) & 0xFF]
-            ^ CRC_TABLE[4][c >> 24]
-            ^ CRC_TABLE[3][p[4]]
-            ^ CRC_TABLE[2][p[5]]
-            ^ CRC_TABLE[1][p[6]]
-            ^ CRC_TABLE[0][p[7]]
-        )
-        p += 8
-        size -= 8
-    while size > 0:
-        c = (c >> 8) ^ CRC_TABLE[0][(c ^ p[0]) & 0xFF]
-        p += 1
-        size -= 1
-    return ~c
+    return gantry_crc32(p, <size_t>size)
 
 
 # --- text
@@ -171,8 +142,9 @@ cdef void scan_properties(const uint8_t* data, Py_ssize_t size, Scan* scan) noex
     scan.rare = scan.names_unique = False
     i = 0
     while i <= size:
+        i = <Py_ssize_t>gantry_next_separator(data, <size_t>i, <size_t>size)
         c = data[i] if i < size else 2
-        if c > 2 or c == 0:
+        if c == 0:
             i += 1
             continue
         if c == 1:

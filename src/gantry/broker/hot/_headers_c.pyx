@@ -8,6 +8,9 @@ unusual way. What it takes, the codecs of `gantry.protocol.remoting` read the sa
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+cdef extern from "gantry/_core/fast_bytes.h":
+    size_t gantry_next_special(const uint8_t* p, size_t at, size_t size) nogil
+
 from gantry.store._append_c cimport Found, is_utf8
 
 cdef int FIELDS_MAX = 1024
@@ -267,11 +270,8 @@ cdef bint read_string(Text* t, Found* found) noexcept nogil:
         return False
     i += 1
     begin = i
-    while i < size and p[i] != c'"' and p[i] != c'\\':
-        if p[i] < 32:
-            return False
-        i += 1
-    if i >= size:
+    i = <Py_ssize_t>gantry_next_special(p, <size_t>i, <size_t>size)
+    if i >= size or p[i] < 32:
         return False
     if p[i] == c'"':
         found.at = p + begin
@@ -292,9 +292,10 @@ cdef bint read_string(Text* t, Found* found) noexcept nogil:
         if c < 32:
             return False
         if c != c'\\':
-            out[0] = c
-            out += 1
-            i += 1
+            begin = i
+            i = <Py_ssize_t>gantry_next_special(p, <size_t>i, <size_t>size)
+            memcpy(out, p + begin, i - begin)
+            out += i - begin
             continue
         if i + 1 >= size:
             return False
@@ -303,6 +304,15 @@ cdef bint read_string(Text* t, Found* found) noexcept nogil:
         if c == c'u':
             if i + 4 > size:
                 return False
+            if p[i] == c'0' and p[i + 1] == c'0' and p[i + 2] == c'0':
+                # The separators of properties are written so.
+                digit = hex_digit(p[i + 3])
+                if digit < 0:
+                    return False
+                out[0] = <uint8_t>digit
+                out += 1
+                i += 4
+                continue
             unit = 0
             for k in range(4):
                 digit = hex_digit(p[i + k])

@@ -498,6 +498,8 @@ cdef class HotEngine:
     cdef int64_t _plan_number
     cdef uint8_t* _scratch
     cdef Py_ssize_t _scratch_size
+    cdef Scan* _scans
+    cdef int32_t _scan_count
     cdef object _table
     cdef object _queues
     cdef bytes _store_host
@@ -516,6 +518,7 @@ cdef class HotEngine:
 
     def __dealloc__(self):
         free(self._scratch)
+        free(self._scans)
 
     def decoder(self, frame_bytes_max, header_bytes_max):
         """What keeps the bytes of one connection."""
@@ -847,13 +850,22 @@ cdef class HotEngine:
             )
         return True
 
+    cdef int _more_scans(self) except -1:
+        cdef Py_ssize_t count = max(64, 2 * self._scan_count)
+        cdef Scan* scans = <Scan*>realloc(self._scans, count * sizeof(Scan))
+        if scans == NULL:
+            raise MemoryError
+        self._scans = scans
+        self._scan_count = count
+        return 0
+
     cdef bint _members_fit(self, AppendPlan plan, TopicRow row, const uint8_t* body, Py_ssize_t size,
                            Py_ssize_t shared_size) except -1:
         """Whether a batch is whole, nothing in it is unusual, and it is within all limits."""
         cdef Py_ssize_t at = 0, body_at, properties_at
         cdef int64_t total = 0
         cdef int32_t member_size, member_body, count = 0, own_size
-        cdef Scan scan
+        cdef Scan* scan
         cdef bint open_end
         if size == 0 or size > self._batch_bytes_max:
             return False
@@ -870,7 +882,10 @@ cdef class HotEngine:
             properties_at = body_at + member_body + 2
             if own_size > 32767 or own_size > size - properties_at or member_size != properties_at + own_size - at:
                 return False
-            scan_properties(body + properties_at, own_size, &scan)
+            if count > self._scan_count:
+                self._more_scans()
+            scan = &self._scans[count - 1]
+            scan_properties(body + properties_at, own_size, scan)
             if scan.rare:
                 return False
             if has_high(body + properties_at, own_size) and not is_utf8(body + properties_at, own_size):
@@ -889,7 +904,7 @@ cdef class HotEngine:
         """Lays out a batch that fits; returns the bytes of its records. What the batch says counts before what a member says."""
         cdef Py_ssize_t at = 0, record_bytes = 0
         cdef int32_t member_body, own_size
-        cdef Scan own
+        cdef Scan* own = self._scans  # as _members_fit left them
         while at < size:
             member_body = <int32_t>get4(body + at + 16)
             own_size = <int32_t>get2(body + at + 20 + member_body)
@@ -899,10 +914,10 @@ cdef class HotEngine:
             laid.own = body + at + 22 + member_body
             laid.own_size = own_size
             laid.own_open = own_size > 0 and laid.own[own_size - 1] != 2
-            scan_properties(laid.own, own_size, &own)
             laid.tags = shared.tags if shared.tags.at != NULL else own.tags
             laid.keys = shared.keys if shared.keys.at != NULL else own.keys
             plan.lay_out(row, queue, laid)
             record_bytes += plan._records[plan.count - 1].size
+            own += 1
             at += 22 + member_body + own_size
         return record_bytes
