@@ -161,13 +161,16 @@ class RemotingConnection:
                 return
             self._handshake = None
             data = rest
-        frames = self._ingest.ingest(data)
-        if not self._ingest.partial:
+        ingest = self._ingest
+        frames = ingest.ingest(data)
+        if not ingest.partial:
             self._partial_since_ms = None
         elif frames or self._partial_since_ms is None:
             self._partial_since_ms = now_ms
-        self._waiting.extend(frames)
-        self._serve(now_ms)
+        if frames:
+            self._waiting.extend(frames)
+        if self._waiting or ingest.failure is not None:
+            self._serve(now_ms)
 
     def _serve(self, now_ms: int) -> None:
         """Serves what came, until all is done or the peer must take answers first.

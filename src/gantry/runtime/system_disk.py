@@ -147,17 +147,17 @@ class SystemFile:
         return self._size
 
     def pwrite(self, data: bytes | bytearray | memoryview, offset: int) -> None:
-        fd = self._enter("pwrite", changing=True)
+        fd = self._enter("pwrite", True)
         try:
             done = os.pwrite(fd, data, offset)
-            total = len(data) if not isinstance(data, memoryview) else data.nbytes
-            if done < total:
+            if done != len(data) or isinstance(data, memoryview):
                 with memoryview(data).cast("B") as view:
+                    total = view.nbytes
                     while done < total:
                         # A short write is how a nearly full disk begins; the next call tells the reason.
                         done += os.pwrite(fd, view[done:], offset + done)
-            if total and offset + total > self._size:
-                self._grow(offset + total)
+            if offset + done > self._size and done:
+                self._grow(offset + done)
         except OSError as e:
             raise disk_error(self.path, "pwrite", e) from e
         finally:
@@ -212,7 +212,7 @@ class SystemFile:
         self._sync_by(lambda _fd: mapped.flush())
 
     def _sync_by(self, do: Callable[[int], object]) -> None:
-        fd = self._enter("sync", changing=True)
+        fd = self._enter("sync", True)
         try:
             # One at a time: the kernel reports a write-back error once per open file, so of two syncs side by side one
             # would fail and the other return a success that is not true.
@@ -229,7 +229,7 @@ class SystemFile:
             self._leave()
 
     def allocate(self, offset: int, length: int) -> None:
-        fd = self._enter("allocate", changing=True)
+        fd = self._enter("allocate", True)
         try:
             if length > 0:
                 _allocate(fd, offset, length)
@@ -261,7 +261,7 @@ class SystemFile:
             self._leave()
 
     def map(self) -> SystemMapping:
-        fd = self._enter("map", changing=True)
+        fd = self._enter("map", True)
         try:
             if self._size == 0:
                 raise DiskFault(path=self.path, op="map", errno=errno.EINVAL, reason="an empty file cannot be mapped")
@@ -272,7 +272,7 @@ class SystemFile:
             self._leave()
 
     def truncate(self, size: int) -> None:
-        fd = self._enter("truncate", changing=True)
+        fd = self._enter("truncate", True)
         try:
             os.ftruncate(fd, size)
             self._size = size
@@ -296,14 +296,14 @@ class SystemFile:
             if size > self._size:
                 self._size = size
 
-    def _enter(self, op: str, *, changing: bool = False) -> int:
+    def _enter(self, op: str, changing: bool = False) -> int:
         if changing and self.poisoned:
             raise _poisoned_error(self.path, op)
         with self._guard:
-            if self._closing:
-                raise DiskFault(path=self.path, op=op, errno=errno.EBADF, reason="the file is closed")
-            self._users += 1
-            return self._fd
+            if not self._closing:
+                self._users += 1
+                return self._fd
+        raise DiskFault(path=self.path, op=op, errno=errno.EBADF, reason="the file is closed")
 
     def _leave(self) -> None:
         with self._guard:

@@ -86,7 +86,9 @@ class CheckpointWriter:
         self.touched: list[ConsumeQueue] = []
         """Queues with entries that their files lack."""
         self.deleted_topics: dict[str, int] = {}
-        self.last_point = LogPoint(0, -1, 0, 0)
+        self._last = LogPoint(0, -1, 0, 0)
+        self.newest: tuple[int, tuple[int, int], int] | None = None
+        """Of the newest commit since `last_point` was asked for: the log's end, place and size of its last record, its time."""
         self._saved = SyncedState()
         self._saved_changes = 0
         self._checkpoint = Checkpoint()
@@ -103,8 +105,16 @@ class CheckpointWriter:
         """Begins where recovery ended."""
         self._checkpoint = checkpoint
         self._saved = saved
-        self.last_point = point
+        self._last, self.newest = point, None
         self._dispatched_timestamp = point.store_timestamp
+
+    @property
+    def last_point(self) -> LogPoint:
+        """The log as it is now."""
+        if self.newest is not None:
+            end, record, timestamp = self.newest
+            self._last, self.newest = LogPoint(end, *record, timestamp), None
+        return self._last
 
     def start(self) -> None:
         self._last_run_ms = self._last_save_ms = self._clock.monotonic_ms()

@@ -179,7 +179,9 @@ class CommitLog:
 
     def write(self, start: int, data: bytes) -> None:
         """Writes a range that lies within one file, above everything written so far. Raises: DiskFull, DiskFault."""
-        self._dirty_end = max(self._dirty_end, start + len(data))
+        end = start + len(data)
+        if end > self._dirty_end:
+            self._dirty_end = end
         item = self.find_file(start)
         if item is None:
             self.ensure_file(start)

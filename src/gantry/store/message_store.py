@@ -123,6 +123,7 @@ class MessageStore:
         self._allocate_after_ms = 0
         self._prefaulted = 0
         self._prefaulting = False
+        self._look_ahead_at = 0
         self._retry: TimerHandle | None = None
         self._started = False
         self._loaded = False
@@ -272,22 +273,21 @@ class MessageStore:
         count = plan.count
         if not count:
             return
-        log_ = self._log
+        log_, checkpoint = self._log, self._checkpoint
         for start, data in plan.ranges:
             log_.advance(start, data)
         timestamp = log_.last_store_timestamp = plan.store_timestamp
-        self._checkpoint.last_point = LogPoint(log_.wrote_offset, *plan.last_record, timestamp)
-        plan.enter(self._checkpoint.touched, self._index if self.config.message_index_enable else None)
-        self.stats.count_put(count, log_.wrote_offset - plan.start)
+        wrote = log_.wrote_offset
+        checkpoint.newest = (wrote, plan.last_record, timestamp)
+        plan.enter(checkpoint.touched, self._index if self.config.message_index_enable else None)
+        self.stats.count_put(count, wrote - plan.start)
         if self._sync_flush:
             self._unsafe.append(plan)
-            self._flush.trigger(log_.wrote_offset)
+            self._flush.trigger(wrote)
         else:
             plan.expose(self.on_arrive)
-        if log_.files_end - log_.wrote_offset < log_.file_size:
-            self._allocate_ahead()
-        if log_.wrote_offset + (self.config.prefault_window_bytes >> 1) > self._prefaulted:
-            self._prefault_ahead()
+        if wrote >= self._look_ahead_at:
+            self._look_ahead(wrote)
 
     def abort(self, plan: AppendPlan) -> None:
         """Forgets the plan: offsets, queues and index are as before, and what was written cannot come back after a crash."""
@@ -389,6 +389,19 @@ class MessageStore:
         task.add_done_callback(self._background.discard)
 
     # --- files ahead
+
+    def _look_ahead(self, wrote: int) -> None:
+        """Makes the next file and prepares pages where it is time, and says when to look again: not at every commit."""
+        log_, window = self._log, self.config.prefault_window_bytes
+        if log_.files_end - wrote < log_.file_size:
+            self._allocate_ahead()
+        if wrote + (window >> 1) > self._prefaulted:
+            self._prefault_ahead()
+        ahead = log_.files_end - log_.file_size + 1
+        if ahead > wrote and window and self._prefaulted - (window >> 1) >= wrote:
+            self._look_ahead_at = min(ahead, self._prefaulted - (window >> 1) + 1)
+        else:
+            self._look_ahead_at = 0  # something is still under way
 
     def _allocate_ahead(self) -> None:
         if self._allocating or not self._started or self.state.failure is not None or self.state.shut_down:

@@ -107,7 +107,10 @@ class HotTurn:
             return
         durable = store.durable(store_plan)
         if durable is None:
-            self._answer(plan, None, PutStatus.PUT_OK)
+            if broker.replicas.weak_status is PutStatus.PUT_OK:
+                self._write(plan, None, ResponseCode.SUCCESS)
+            else:
+                self._answer(plan, None, PutStatus.PUT_OK)
             return
         self._answer(plan, False, PutStatus.PUT_OK)
         broker.waiting_sends.count += plan.waiting_count

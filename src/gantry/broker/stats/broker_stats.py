@@ -124,14 +124,20 @@ class BrokerStats:
             if queue is None:
                 key = f"{topic}@{queue_id}"
                 queue = put.by_queue[queue_id] = (self._item(QUEUE_PUT_NUMS, key), self._item(QUEUE_PUT_SIZE, key))
-            queue[0].add(count, times)
-            queue[1].add(size, times)
+            nums, sizes = queue
+            nums.value += count
+            nums.times += times
+            sizes.value += size
+            sizes.times += times
 
     def put_elapsed(self, elapsed_ms: int, count: int) -> None:
         """The store took so long to accept one request, or one batch of them, with `count` messages."""
         if elapsed_ms > self.put_elapsed_max_ms:
             self.put_elapsed_max_ms = elapsed_ms
-        self.put_latency.add(elapsed_ms, count)
+        if elapsed_ms <= 0:
+            self.put_latency.counts[0] += count
+        else:
+            self.put_latency.add(elapsed_ms, count)
 
     def put_failure(self, count: int = 1) -> None:
         """Messages that the store did not accept."""
@@ -162,8 +168,11 @@ class BrokerStats:
             if queue is None:
                 key = f"{topic}@{queue_id}@{group}"
                 queue = get.by_queue[queue_id] = (self._item(QUEUE_GET_NUMS, key), self._item(QUEUE_GET_SIZE, key))
-            queue[0].add(count)
-            queue[1].add(size)
+            nums, sizes = queue
+            nums.value += count
+            nums.times += 1
+            sizes.value += size
+            sizes.times += 1
 
     def get_miss(self) -> None:
         """A pull found nothing."""
