@@ -155,7 +155,9 @@ class BrokerController:
         for queue_id in range(store.delay_levels.level_max):
             store.watch(topic_validator.SCHEDULE_TOPIC, queue_id, True)
         polls = BusyPoll(clock, config.busy_poll_micros) if busy_poll and config.busy_poll_micros else None
-        self._turn = HotTurn(HotEngine(self.context), self.context, polls)
+        engine = HotEngine(self.context)
+        self._turn = HotTurn(engine, self.context, polls)
+        self.context.long_polling.short_way = engine.answer_held
         main, fast = build_request_tables(self.context)
         self._limits = RemotingLimits(
             idle_ms=config.server_channel_max_idle_time_seconds * 1000,

@@ -65,6 +65,14 @@ class RequestContext:
             response.remark = response.remark[:_REMARK_CHARS_MAX]
         self.channel.write(encode_or_explain(response, self._limits))
 
+    def reply_encoded(self, frame: bytes) -> None:
+        """As reply_later, for an answer that is a whole frame already, with the request's opaque in it."""
+        if self._answered:
+            log.error("request %d, code %d, was answered twice", self.request.opaque, self.request.code)
+            return
+        self._answered = True
+        self.channel.write(frame)
+
 
 Answer = RemotingCommand | None
 Handler = Callable[[RequestContext, RemotingCommand, Any], Answer | Awaitable[Answer]]

@@ -11,7 +11,7 @@ import pytest
 
 from gantry._core import ACCEL
 from gantry.model import TopicConfig
-from gantry.protocol.remoting.command import RemotingCommand, encode_command
+from gantry.protocol.remoting.command import SERIALIZE_JSON, SERIALIZE_ROCKETMQ, RemotingCommand, encode_command
 from gantry.protocol.remoting.frame import FRAME_BYTES_MAX, HEADER_BYTES_MAX
 from gantry.testing import settle
 from tests.hot_twins import compare, compiled_engine, rig_with_topics
@@ -172,3 +172,32 @@ async def test_pulls_are_answered_as_the_processor_answers_them(hot_tail_bytes_m
 
 def hide_port(data: bytes) -> bytes:
     return re.sub(rb"127\.0\.0\.1:\d+", b"peer", data)
+
+
+@pytest.mark.parametrize("kind", [SERIALIZE_JSON, SERIALIZE_ROCKETMQ])
+@pytest.mark.parametrize("expression", ["*", "A || B", None])
+async def test_held_pulls_are_answered_as_the_processor_answers_them(kind: int, expression: str | None) -> None:
+    """By the engine where it can, and by the processor where the engine is not asked: byte for byte the same."""
+    seen: list[Any] = []
+    for short in (True, False):
+        async with BrokerRig() as rig:
+            if not short:
+                rig.context.long_polling.short_way = lambda held: None
+            await rig.send("T", b"first", properties={"TAGS": "A"})
+            await rig.heartbeat("T")
+            reader = Collector()
+            await rig.net.connect("127.0.0.1", rig.config.listen_port, lambda reader=reader: reader, 1000)
+            request = pull_request("T", 0, 1, expression=expression, suspend_ms=15_000, commit=1, sub_version=1)
+            request.serialize_type, request.opaque = kind, 77
+            reader.transport.write(encode_command(request))
+            await settle()
+            assert rig.context.long_polling.count == 1
+            assert reader.data == b""
+            await rig.send("T", b"second", properties={"TAGS": "B"})
+            await settle()
+            assert b"second" in reader.data
+            engine: Any = rig.controller._turn.engine
+            assert (engine.pulls_answered == 1) == short, "the engine was asked, or not"
+            offsets, stats = rig.context.offsets, rig.context.stats
+            seen.append((hide_port(bytes(reader.data)), offsets.table, offsets.pull_table, stats.totals))
+    assert seen[0] == seen[1]

@@ -524,6 +524,13 @@ cdef class HotEngine:
         """What keeps the bytes of one connection."""
         return FrameCutter(frame_bytes_max, header_bytes_max)
 
+    def answer_held(self, held):
+        """See the pure twin."""
+        answer = self._desk.answer_held(held)
+        if answer is not None:
+            self.pulls_answered += 1
+        return answer
+
     def plan(self):
         """An empty plan."""
         cdef HotPlan plan = HotPlan.__new__(HotPlan)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gantry.store import AppendPlan, PlannedRecord
 
     from ..context import BrokerContext
+    from ..long_polling import HeldPull
 
 BATCH_COUNT_MAX = 4096
 
@@ -315,6 +316,10 @@ class HotEngine:
     def decoder(self, frame_bytes_max: int, header_bytes_max: int) -> FrameDecoder:
         """What keeps the bytes of one connection."""
         return FrameDecoder(frame_bytes_max, header_bytes_max)
+
+    def answer_held(self, held: HeldPull) -> bytes | None:
+        """The whole frame of the answer to a pull that waited; None leaves it to the processor, as this twin always does."""
+        return None
 
     def plan(self) -> HotPlan:
         """An empty plan."""

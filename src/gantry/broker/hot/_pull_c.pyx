@@ -8,7 +8,7 @@ says; what is answered is, byte for byte, what the processor would answer.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from gantry.broker.hot._headers_c cimport (
     COMMIT_OFFSET,
@@ -17,6 +17,7 @@ from gantry.broker.hot._headers_c cimport (
     MAX_BYTES,
     MAX_NUMS,
     PROXY_CLIENT,
+    PULL_MESSAGE,
     PULL_REQUIRED,
     QUEUE_ID,
     QUEUE_OFFSET,
@@ -39,7 +40,8 @@ from gantry.model import names
 from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode
 
 from ..processor.pull_message import BODY_BYTES_MAX
-from .pull_rules import COMMIT_OFFSET as _COMMIT_OFFSET, OWN_SUBSCRIPTION as _OWN_SUBSCRIPTION, own_subscription, pull_rule
+from .pull_rules import COMMIT_OFFSET as _COMMIT_OFFSET, OWN_SUBSCRIPTION as _OWN_SUBSCRIPTION
+from .pull_rules import own_subscription, pull_rule, pulls_are_common
 
 cdef int64_t COMMITS = _COMMIT_OFFSET
 cdef int64_t OWN = _OWN_SUBSCRIPTION
@@ -54,6 +56,7 @@ cdef int64_t MASTER_ID = names.MASTER_ID
 cdef int64_t DENSITY = 16
 cdef int WARMED_MAX = 4  # pieces that are read for one pull
 cdef int64_t QUEUE_ID_END = 1 << 16
+cdef int64_t COMPENSATE_EVERY_MS = 1000  # it expires after minutes: not each pull has to renew it
 cdef Py_ssize_t LANES_MAX = 65536
 cdef int VERSION = CURRENT_VERSION
 cdef int LANGUAGE = int(LanguageCode.PYTHON)
@@ -66,6 +69,7 @@ cdef class PullLane:
     def __cinit__(self):
         self.queues = []
         self.queue_changes = -1
+        self.compensated_ms = -COMPENSATE_EVERY_MS
 
 
 cdef class PullDesk:
@@ -102,6 +106,7 @@ cdef class PullDesk:
         cdef Gathered found
         cdef bytes made
         cdef list held = []
+        cdef int64_t now_ms
         if header.flag & 3:
             return None
         for i in range(PULL_REQUIRED):
@@ -145,7 +150,10 @@ cdef class PullDesk:
         made = self._encode(header, serialize_type, lane, &found, min_offset, max_offset)
         broker = self._broker
         if own:
-            broker.consumers.compensate_subscription(lane.group_name, lane.topic_name, lane.rule.subscription)
+            now_ms = broker.clock.monotonic_ms()
+            if now_ms - lane.compensated_ms >= COMPENSATE_EVERY_MS:
+                lane.compensated_ms = now_ms
+                broker.consumers.compensate_subscription(lane.group_name, lane.topic_name, lane.rule.subscription)
         if flags & COMMITS:
             broker.offsets.commit(
                 lane.group_name, lane.topic_name, queue_id, min(commit_offset, max_offset), channel.remote_address
@@ -154,6 +162,37 @@ cdef class PullDesk:
         broker.offsets.commit_pull(lane.group_name, lane.topic_name, queue_id, found.next_offset)
         self._store.stats.count_get(found.count)
         return made
+
+    def answer_held(self, held):
+        """The whole frame of the answer to a pull that waited; None when the processor must run it again.
+
+        What it commits was committed before it waited.
+        """
+        cdef Header header
+        cdef list texts = []
+        request, pull, channel = held.request, held.header, held.context.channel
+        if channel.closed or channel.write_paused or not pulls_are_common(self._broker):
+            return None
+        memset(&header, 0, sizeof(header))
+        header.code = PULL_MESSAGE
+        header.opaque = request.opaque
+        header.flag = request.flag
+        try:
+            _say(&header, GROUP, pull.consumer_group, texts)
+            _say(&header, TOPIC, pull.topic, texts)
+            _say(&header, QUEUE_ID, pull.queue_id, texts)
+            _say(&header, QUEUE_OFFSET, pull.queue_offset, texts)
+            _say(&header, MAX_NUMS, pull.max_msg_nums, texts)
+            _say(&header, SYS_FLAG, pull.sys_flag & ~<int64_t>COMMITS, texts)
+            _say(&header, COMMIT_OFFSET, 0, texts)
+            _say(&header, SUSPEND_MS, 0, texts)
+            _say(&header, SUB_VERSION, pull.sub_version, texts)
+            _say(&header, SUBSCRIPTION, pull.subscription, texts)
+            _say(&header, EXPRESSION_TYPE, pull.expression_type, texts)
+            _say(&header, MAX_BYTES, pull.max_msg_bytes, texts)
+        except UnicodeEncodeError:
+            return None
+        return self.answer(&header, <uint8_t>request.serialize_type, channel)
 
     # -- who asks
 
@@ -444,6 +483,17 @@ cdef class PullDesk:
             memcpy(out, self._places[i], self._sizes[i])
             out += self._sizes[i]
         return made
+
+
+cdef int _say(Header* header, int field, value, list texts) except -1:
+    """The field has this value as its text, which lives as long as `texts`; None leaves it out."""
+    cdef bytes text
+    if value is not None:
+        text = (<str>value if isinstance(value, str) else str(value)).encode()
+        texts.append(text)
+        header.field[field].at = <const uint8_t*>PyBytes_AS_STRING(text)
+        header.field[field].size = PyBytes_GET_SIZE(text)
+    return 0
 
 
 cdef bint _is_dense(const uint8_t* units, int64_t count, int64_t physical_offset, int32_t size) noexcept nogil:

@@ -80,7 +80,8 @@ class HeldPull:
 class PullRequestHold:
     """The waiting pulls of this broker.
 
-    `resume(held, expired)` runs a pull again; it is set by the pull processor. `on_watch(topic, queue id, watched)` is told
+    `resume(held, expired)` runs a pull again; it is set by the pull processor. `short_way(held)` gives the frame of the answer
+    when the engine of the hot path can; `resume` asks it first. `on_watch(topic, queue id, watched)` is told
     when the first pull begins to wait for a queue and when the last one has left. At most `count_max` pulls wait, with at
     most FILTER_CHARS_MAX of expressions; hold() answers False beyond that.
     Source: PullRequestHoldService (5.3), whose 5 s scan the wheel replaces.
@@ -98,6 +99,7 @@ class PullRequestHold:
         self._filter_chars = 0
         self._closed = False
         self.resume: Callable[[HeldPull, bool], None] = _nobody
+        self.short_way: Callable[[HeldPull], bytes | None] = lambda held: None
         self.on_watch: Callable[[str, int, bool], None] = lambda topic, queue_id, watched: None
 
     @property

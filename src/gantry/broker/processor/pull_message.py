@@ -342,6 +342,11 @@ class PullMessageProcessor:
         return True
 
     def _resume(self, held: HeldPull, expired: bool) -> None:
+        if not expired:
+            frame = self._broker.long_polling.short_way(held)
+            if frame is not None:
+                held.context.reply_encoded(frame)
+                return
         try:
             answer = self._pull(held.context, held.request, held.header, held, expired)
         except Exception as error:
