@@ -18,7 +18,7 @@ from gantry.runtime.replace import make_dirs_synced
 from gantry.runtime.rng import Rng
 
 from .append import AppendPlan, ArrivalListener, PlanRules
-from .checkpoint import CheckpointWriter, LogPoint
+from .checkpoint import CheckpointWriter
 from .cleanup import CleanupService
 from .commit_log import CommitLog
 from .config import StoreConfig, StorePaths

@@ -103,9 +103,16 @@ class HotTurn:
             self._busy_poll.turn(began_ns, ended_ns)
         for topic, queue_id, count, size, requests in plan.topics:
             stats.topic_put(topic, queue_id, count, size, requests)
-        if not plan.sections:
-            return
-        durable = store.durable(store_plan)
+        if plan.sections:
+            self._answer_stored(plan)
+        if broker.long_polling.has_ready:
+            broker.long_polling.run_ready()
+
+    def _answer_stored(self, plan: HotPlan) -> None:
+        """Now, or after the sync for those that wait for it."""
+        broker, store_plan = self._broker, plan.store_plan
+        assert store_plan is not None
+        durable = broker.store.durable(store_plan)
         if durable is None:
             if broker.replicas.weak_status is PutStatus.PUT_OK:
                 self._write(plan, None, ResponseCode.SUCCESS)

@@ -2,8 +2,9 @@
 
 Theory. A held pull is in three places: with its queue (to be found by an arrival), with its connection (to be dropped
 when that closes) and in a slot of the time wheel (to be found when its time is over). Leaving takes it out of all three
-at once, so each hold ends exactly once. Woken pulls are run on the next turns of the loop, some at a time: an arrival is
-told from inside the store's commit, where no read may start, and it may wake very many.
+at once, so each hold ends exactly once. Woken pulls are run later, some at a time: an arrival is told from inside the
+store's commit, where no read may start, and it may wake very many. The hot path has them run as soon as its commit is over,
+the next turns of the loop run what is left.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ class PullRequestHold:
         self._wheel: dict[int, dict[HeldPull, None]] = {}
         self._timer: TimerHandle | None = None
         self._ready: deque[tuple[HeldPull, bool]] = deque()
+        self._scheduled = False
         self._count = 0
         self._filter_chars = 0
         self._closed = False
@@ -152,6 +154,16 @@ class PullRequestHold:
         for held in list(self._channels.get(channel_id, ())):
             self._remove(held)
 
+    @property
+    def has_ready(self) -> bool:
+        """Woken pulls wait to be run."""
+        return bool(self._ready)
+
+    def run_ready(self) -> None:
+        """Runs the pulls that a commit has woken, now that it is over; the next turns of the loop would do it otherwise."""
+        for _ in range(min(len(self._ready), RESUMED_AT_ONCE)):
+            self.resume(*self._ready.popleft())
+
     def close(self) -> None:
         """Answers every waiting pull as if its time were over; no further one may wait."""
         self._closed = True
@@ -166,14 +178,18 @@ class PullRequestHold:
 
     def _wake(self, held: HeldPull, *, expired: bool = False) -> None:
         self._remove(held)
-        if not self._ready:
-            asyncio.get_running_loop().call_soon(self._run_ready)
         self._ready.append((held, expired))
+        self._schedule()
 
     def _run_ready(self) -> None:
-        for _ in range(min(len(self._ready), RESUMED_AT_ONCE)):
-            self.resume(*self._ready.popleft())
+        self._scheduled = False
+        self.run_ready()
         if self._ready:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
             asyncio.get_running_loop().call_soon(self._run_ready)
 
     def _remove(self, held: HeldPull) -> None:
