@@ -30,8 +30,8 @@ def build(folder: Path) -> Path:
     return target
 
 
-def run(program: Path, address: str, scenario: Scenario, topic: str, count: int) -> dict[str, Any]:
-    """One run; the generator's own JSON line."""
+def run(program: Path, address: str, scenario: Scenario, topic: str, count: int, topics: int = 1) -> dict[str, Any]:
+    """One run; the generator's own JSON line. With `topics`, sends go to that many: `topic` ends in 00000 then."""
     host, port = address.rsplit(":", 1)
     words = [
         str(program),
@@ -46,6 +46,7 @@ def run(program: Path, address: str, scenario: Scenario, topic: str, count: int)
         topic,
         str(scenario.queues),
         scenario.headers,
+        *([str(topics)] if topics > 1 else []),
     ]
     done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     if done.returncode != 0:

@@ -7,8 +7,6 @@ from typing import Any
 
 from benchmarks.scenarios import MEMORY_AIM, MEMORY_MUST, SCENARIOS
 
-BEGIN, END = "<!-- figures begin -->", "<!-- figures end -->"
-
 
 def ratios(row: dict[str, Any]) -> dict[str, float | None]:
     """Ours by theirs, for every figure of a row; None where one of them is missing."""
@@ -76,11 +74,16 @@ def table(result: dict[str, Any]) -> str:
 
 
 def page(path: Path, result: dict[str, Any]) -> None:
-    """Replaces the part between the two marks of the page."""
-    text = path.read_text()
-    head, rest = text.split(BEGIN, 1)
-    _, tail = rest.split(END, 1)
-    path.write_text(f"{head}{BEGIN}\n{table(result)}\n{END}{tail}")
+    """Puts the table into the page."""
+    between(path, "figures", table(result))
+
+
+def between(path: Path, mark: str, text: str) -> None:
+    """Replaces what stands between the two marks of that name in a page."""
+    begin, end = f"<!-- {mark} begin -->", f"<!-- {mark} end -->"
+    head, rest = path.read_text().split(begin, 1)
+    _, tail = rest.split(end, 1)
+    path.write_text(f"{head}{begin}\n{text}\n{end}{tail}")
 
 
 def _cells(figures: dict[str, float]) -> list[str]:

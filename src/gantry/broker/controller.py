@@ -158,6 +158,7 @@ class BrokerController:
         engine = HotEngine(self.context)
         self._turn = HotTurn(engine, self.context, polls)
         self.context.long_polling.short_way = engine.answer_held
+        self.context.stats.hot = engine
         main, fast = build_request_tables(self.context)
         self._limits = RemotingLimits(
             idle_ms=config.server_channel_max_idle_time_seconds * 1000,

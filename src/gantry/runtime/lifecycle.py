@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
@@ -143,6 +144,7 @@ async def _run(make: Callable[[], App]) -> int:
         return EXIT_FAILED
     if ready is not None:
         boot_line(ready)
+    _spare_the_collector()
     await stopping.wait()
     for number in signals:
         running.remove_signal_handler(number)  # the next signal has its usual effect
@@ -154,6 +156,16 @@ async def _run(make: Callable[[], App]) -> int:
         return EXIT_STOP_FAILED
     log.info("stopped")
     return EXIT_OK
+
+
+def _spare_the_collector() -> None:
+    """What a start has made stays for life: the collector need not look through it again.
+
+    Nor need it look at every 700 new objects, as a script's does: a queue's first message makes a dozen that stay, and with
+    40,000 queues a fifth of the processor time went into looking through them.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _on_signal(number: int, stopping: asyncio.Event) -> None:

@@ -28,6 +28,7 @@ from .queue_table import QueueTable
 log = logging.getLogger(__name__)
 
 _CANDIDATES_MAX = 64
+_YIELD_EVERY = 1_000  # queues, before others have their turn
 
 
 class LogPoint(NamedTuple):
@@ -201,7 +202,7 @@ class CheckpointWriter:
             if self._state.failure is not None:
                 return False
             self._last_run_ms = self._clock.monotonic_ms()
-            job = self._collect()
+            job = await self._collect()
             if not await self._flush.flush():
                 self._give_back(job)
                 return False
@@ -212,7 +213,7 @@ class CheckpointWriter:
                 self._give_back(job)
                 self._on_failure(error)
                 return False
-            self._take_over(job, files)
+            await self._take_over(job, files)
             try:
                 await self._disk.run(self._save, job.point, job.point, self._index.mark(), True)
                 if final or self._queues.changes != self._saved_changes:
@@ -223,15 +224,20 @@ class CheckpointWriter:
                 return False
             return True
 
-    def _collect(self) -> CheckpointJob:
+    async def _collect(self) -> CheckpointJob:
+        """What is to be written for the log as it is now; sends go on meanwhile where many queues have something."""
+        point, keys = self.last_point, self._index.pending.batch()
+        touched, self.touched = self.touched, []
         queues = []
-        for queue in self.touched:
+        for position, queue in enumerate(touched):
+            # A queue that is looked at later may have entries above the point by then: they are written early.
             upto, writes = queue.pending_writes()
             queues.append((queue, upto, writes))
             # An append from now on must put the queue on the list again.
             queue.dirty = False
-        self.touched.clear()
-        return CheckpointJob(self.last_point, queues, self._index.pending.batch())
+            if position % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+        return CheckpointJob(point, queues, keys)
 
     def _give_back(self, job: CheckpointJob) -> None:
         known = set(self.touched)
@@ -249,8 +255,10 @@ class CheckpointWriter:
             self._disk.sync_all(self._paths.consume_queue)
         return self._index.write_pending(job.keys, now_ms, True)
 
-    def _take_over(self, job: CheckpointJob, files: list[IndexFile]) -> None:
-        for queue, upto, _ in job.queues:
+    async def _take_over(self, job: CheckpointJob, files: list[IndexFile]) -> None:
+        for position, (queue, upto, _) in enumerate(job.queues):
+            if position % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
             held = queue.written(upto)
             self._warm_bytes += held - self._warm.pop(queue, 0)
             self._warm[queue] = held

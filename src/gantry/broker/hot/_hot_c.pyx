@@ -86,6 +86,10 @@ cdef struct Count:
 cdef struct QueueSlot:
     int64_t plan_number
     int32_t count_index
+    bint counted
+    int64_t messages
+    int64_t bytes
+    int64_t requests
 
 
 # --- the bytes of one connection
@@ -170,6 +174,7 @@ cdef class Lane:
     cdef object config
     cdef TopicRow row
     cdef bint usable
+    cdef bint system
     cdef int64_t read_queue_nums
     cdef int64_t write_queue_nums
     cdef int64_t checked_by
@@ -195,6 +200,8 @@ cdef class Lane:
                 raise MemoryError
             for i in range(self.slot_count, count):
                 grown[i].plan_number = -1
+                grown[i].counted = False
+                grown[i].messages = grown[i].bytes = grown[i].requests = 0
                 self.queues.append(None)
             self.slots = grown
             self.slot_count = count
@@ -493,6 +500,8 @@ cdef class HotEngine:
     cdef object _suffix
     cdef bytes _suffix_bytes
     cdef dict _lanes
+    cdef list _counted
+    cdef int64_t[5] _totals
     cdef Lane _last
     cdef bytes _last_name
     cdef int64_t _plan_number
@@ -510,6 +519,7 @@ cdef class HotEngine:
     def __cinit__(self):
         self.name = "c"
         self._lanes = {}
+        self._counted = []
 
     def __init__(self, broker):
         self._broker = broker
@@ -523,6 +533,53 @@ cdef class HotEngine:
     def decoder(self, frame_bytes_max, header_bytes_max):
         """What keeps the bytes of one connection."""
         return FrameCutter(frame_bytes_max, header_bytes_max)
+
+    def count(self, HotPlan plan not None):
+        """See the pure twin."""
+        cdef Py_ssize_t i
+        cdef Count* count
+        cdef Lane lane
+        cdef QueueSlot* slot
+        for i in range(plan._count_count):
+            count = &plan._counts[i]
+            lane = <Lane>plan._lanes[count.lane]
+            slot = &lane.slots[count.queue_id]
+            slot.messages += count.messages
+            slot.bytes += count.bytes
+            slot.requests += count.requests
+            if not slot.counted:
+                slot.counted = True
+                self._counted.append((lane, count.queue_id))
+            self._totals[0] += count.messages
+            self._totals[1] += count.bytes
+            self._totals[2] += count.requests
+            if lane.system:
+                self._totals[3] += count.messages
+                self._totals[4] += count.requests
+
+    def take_totals(self):
+        """See the pure twin."""
+        cdef int i
+        totals = (self._totals[0], self._totals[1], self._totals[2], self._totals[3], self._totals[4])
+        for i in range(5):
+            self._totals[i] = 0
+        return totals
+
+    def take_counts(self):
+        """See the pure twin."""
+        cdef Lane lane
+        cdef QueueSlot* slot
+        cdef int32_t queue_id
+        cdef list taken = []
+        if not self._counted:
+            return taken
+        for lane, queue_id in self._counted:
+            slot = &lane.slots[queue_id]
+            taken.append((lane.name, queue_id, slot.messages, slot.bytes, slot.requests))
+            slot.counted = False
+            slot.messages = slot.bytes = slot.requests = 0
+        self._counted = []
+        return taken
 
     def answer_held(self, held):
         """See the pure twin."""
@@ -702,6 +759,7 @@ cdef class HotEngine:
             return None
         lane = Lane()
         lane.name = name
+        lane.system = topic_validator.is_system_topic(name)
         lane.queue_changes = -1
         self._adopt(lane, config)
         self._lanes[key] = lane

@@ -312,6 +312,33 @@ class HotEngine:
     def __init__(self, broker: BrokerContext) -> None:
         self._broker = broker
         self._suffix = SendSuffix()
+        self._counts: dict[tuple[str, int], list[int]] = {}
+        self._totals = [0, 0, 0, 0, 0]
+
+    def count(self, plan: HotPlan) -> None:
+        """The plan is stored: what it holds is counted, until somebody takes the counts."""
+        totals = self._totals
+        for topic, queue_id, messages, size, requests in plan.topics:
+            row = self._counts.setdefault((topic, queue_id), [0, 0, 0])
+            row[0] += messages
+            row[1] += size
+            row[2] += requests
+            totals[0] += messages
+            totals[1] += size
+            totals[2] += requests
+            if topic_validator.is_system_topic(topic):
+                totals[3] += messages
+                totals[4] += requests
+
+    def take_totals(self) -> tuple[int, ...]:
+        """Messages, bytes and requests since the last call; messages and requests of system topics among them."""
+        totals, self._totals = self._totals, [0, 0, 0, 0, 0]
+        return tuple(totals)
+
+    def take_counts(self) -> list[tuple[str, int, int, int, int]]:
+        """Topic, queue id, messages, bytes and requests since the last call."""
+        counts, self._counts = self._counts, {}
+        return [(topic, queue_id, row[0], row[1], row[2]) for (topic, queue_id), row in counts.items()]
 
     def decoder(self, frame_bytes_max: int, header_bytes_max: int) -> FrameDecoder:
         """What keeps the bytes of one connection."""

@@ -101,8 +101,7 @@ class HotTurn:
         stats.put_elapsed((ended_ns - began_ns) // 1_000_000, plan.message_count)
         if self._busy_poll is not None:
             self._busy_poll.turn(began_ns, ended_ns)
-        for topic, queue_id, count, size, requests in plan.topics:
-            stats.topic_put(topic, queue_id, count, size, requests)
+        self.engine.count(plan)
         if plan.sections:
             self._answer_stored(plan)
         if broker.long_polling.has_ready:

@@ -7,7 +7,10 @@ somebody asks. Keys are the official ones, so code 315 and `statsAll` find them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Protocol
 
 from gantry.model import topic_validator
 from gantry.runtime.clock import Clock, TimerHandle
@@ -42,8 +45,21 @@ STATS_NAMES = (
     QUEUE_PUT_NUMS, QUEUE_PUT_SIZE, QUEUE_GET_NUMS, QUEUE_GET_SIZE,
 )  # fmt: skip
 
+SAMPLED_AT_ONCE = 1_000
+"""Counters sampled before others have their turn."""
+
 ITEM_IDLE_MS_MAX = 25 * DAY_INTERVAL_MS
 """A counter silent for longer than its longest window shows zeros everywhere; it is dropped, and made anew if needed."""
+
+
+class HotCounts(Protocol):
+    """Counts kept where the hot path is, until they are taken."""
+
+    def take_totals(self) -> Sequence[int]:
+        """Messages, bytes and requests; messages and requests of system topics among them."""
+
+    def take_counts(self) -> Iterable[tuple[str, int, int, int, int]]:
+        """Topic, queue id, messages, bytes and requests, a row a queue; not those of the totals again."""
 
 
 class _TopicPut:
@@ -97,11 +113,25 @@ class BrokerStats:
         self.get_total_yesterday_morning = 0
         self.get_total_today_morning = 0
         self._timers: dict[str, TimerHandle] = {}
+        self.hot: HotCounts | None = None
+        """What the hot path counts itself; its counts are taken over before anybody looks."""
+        self._rows: deque[tuple[str, int, int, int, int]] = deque()
 
     # -- recording
 
     def topic_put(self, topic: str, queue_id: int, count: int, size: int, times: int = 1) -> None:
         """`count` messages of together `size` bytes were stored by `times` requests."""
+        user = not self._queue_put(topic, queue_id, count, size, times).system
+        self._all_puts(count, size, times, count * user, times * user)
+
+    def _all_puts(self, count: int, size: int, times: int, user_count: int, user_times: int) -> None:
+        self._put_size_total += size
+        self._broker_put.value += count
+        self._broker_put.times += times
+        self._broker_put_user.value += user_count
+        self._broker_put_user.times += user_times
+
+    def _queue_put(self, topic: str, queue_id: int, count: int, size: int, times: int) -> _TopicPut:
         put = self._topic_puts.get(topic)
         if put is None:
             put = self._topic_puts[topic] = _TopicPut(
@@ -111,14 +141,6 @@ class BrokerStats:
         put.nums.times += times
         put.size.value += size
         put.size.times += times
-        self._put_size_total += size
-        broker = self._broker_put
-        broker.value += count
-        broker.times += times
-        if not put.system:
-            broker = self._broker_put_user
-            broker.value += count
-            broker.times += times
         if self._queue_stats:
             queue = put.by_queue.get(queue_id)
             if queue is None:
@@ -129,6 +151,7 @@ class BrokerStats:
             nums.times += times
             sizes.value += size
             sizes.times += times
+        return put
 
     def put_elapsed(self, elapsed_ms: int, count: int) -> None:
         """The store took so long to accept one request, or one batch of them, with `count` messages."""
@@ -186,10 +209,27 @@ class BrokerStats:
         """A message went to the group's dead letters."""
         self._item(DLQ_PUT_NUMS, f"{topic}@{group}").add(1)
 
+    # -- what the hot path has counted
+
+    def _settle_totals(self) -> None:
+        if self.hot is not None:
+            count, size, times, system_count, system_times = self.hot.take_totals()
+            if times:
+                self._all_puts(count, size, times, count - system_count, times - system_times)
+
+    def _settle(self) -> None:
+        """All of it, also what was put off."""
+        self._settle_totals()
+        if self.hot is not None:
+            self._rows += self.hot.take_counts()
+        while self._rows:
+            self._queue_put(*self._rows.popleft())
+
     # -- asking
 
     def find(self, name: str, key: str) -> StatsItem | None:
         """The counter of an official name and key; None when nothing was counted under it."""
+        self._settle()
         return self._tables.get(name, {}).get(key)
 
     def topic_put_tps(self, topic: str) -> float:
@@ -205,6 +245,7 @@ class BrokerStats:
     @property
     def put_total(self) -> int:
         """Messages stored since the start."""
+        self._settle_totals()
         return self._broker_put.value
 
     @property
@@ -215,6 +256,7 @@ class BrokerStats:
     @property
     def user_put_total(self) -> int:
         """Messages stored since the start in topics that are not the system's. Source: BrokerStats (5.5)."""
+        self._settle_totals()
         return self._broker_put_user.value
 
     @property
@@ -224,6 +266,7 @@ class BrokerStats:
 
     @property
     def totals(self) -> Totals:
+        self._settle_totals()
         return Totals(
             put_times=self.put_total,
             put_failed=self.put_failed,
@@ -245,6 +288,7 @@ class BrokerStats:
 
     def topic_deleted(self, topic: str) -> None:
         """Drops the counters that speak of a topic."""
+        self._settle()
         self._topic_puts.pop(topic, None)
         for pair in [pair for pair in self._group_gets if pair[0] == topic]:
             del self._group_gets[pair]
@@ -294,23 +338,36 @@ class BrokerStats:
             self.get_total_today_morning = self.user_get_total
 
     def _sample_minute(self) -> None:
-        now = self._clock.monotonic_ms()
-        for table in self._tables.values():
-            for item in table.values():
-                item.sample_minute(now)
+        self._sample_all(StatsItem.sample_minute)
 
     def _sample_hour(self) -> None:
-        now = self._clock.monotonic_ms()
-        for table in self._tables.values():
-            for item in table.values():
-                item.sample_hour(now)
+        self._sample_all(StatsItem.sample_hour)
 
     def _sample_day(self) -> None:
-        now = self._clock.monotonic_ms()
-        for table in self._tables.values():
-            for item in table.values():
-                item.sample_day(now)
-        self._drop_idle(now)
+        self._sample_all(StatsItem.sample_day)
+        self._drop_idle(self._clock.monotonic_ms())
+
+    def _sample_all(self, sample: Callable[[StatsItem, int], None]) -> None:
+        """Ten thousands of queues have counters: some at a time, so that nobody waits for it."""
+        self._settle_totals()
+        if self.hot is not None:
+            self._rows += self.hot.take_counts()
+        self._settle_some(sample)
+
+    def _settle_some(self, sample: Callable[[StatsItem, int], None]) -> None:
+        for _ in range(min(len(self._rows), SAMPLED_AT_ONCE)):
+            self._queue_put(*self._rows.popleft())
+        if self._rows:
+            self._clock.call_later(0, self._settle_some, sample)
+            return
+        items = iter([item for table in self._tables.values() for item in table.values()])
+        self._sample_some(items, sample, self._clock.monotonic_ms())
+
+    def _sample_some(self, items: Iterator[StatsItem], sample: Callable[[StatsItem, int], None], now_ms: int) -> None:
+        for item in islice(items, SAMPLED_AT_ONCE):
+            sample(item, now_ms)
+        if items.__length_hint__():  # type: ignore[attr-defined]
+            self._clock.call_later(0, self._sample_some, items, sample, now_ms)
 
     def _drop_idle(self, now: int) -> None:
         for table in self._tables.values():

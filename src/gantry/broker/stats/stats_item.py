@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import NamedTuple
 
 
@@ -15,12 +14,6 @@ class StatsSnapshot(NamedTuple):
     times: int
 
 
-class _Sample(NamedTuple):
-    timestamp: int
-    times: int
-    value: int
-
-
 EMPTY = StatsSnapshot(0, 0.0, 0.0, 0)
 
 MINUTE_INTERVAL_MS = 10_000
@@ -28,33 +21,42 @@ HOUR_INTERVAL_MS = 600_000
 DAY_INTERVAL_MS = 3_600_000
 
 
-class _Window:
-    """Samples of a counter at even intervals; a snapshot is the newest less the eldest."""
+MINUTE_SAMPLES, HOUR_SAMPLES, DAY_SAMPLES = 7, 7, 25
 
-    __slots__ = ("_interval_ms", "_samples")
+Samples = list[int]
+"""Of one window, eldest first: monotonic ms, times, value, and again. A counter that stands still needs one of them."""
 
-    def __init__(self, interval_ms: int, count: int) -> None:
-        self._interval_ms = interval_ms
-        self._samples: deque[_Sample] = deque(maxlen=count)
 
-    def sample(self, now_ms: int, times: int, value: int) -> None:
-        if not self._samples:
-            # A counter is born at its first event, one interval of silence before it: without this a topic's first
-            # message would show no rate until the second sample.
-            self._samples.append(_Sample(now_ms - self._interval_ms, 0, 0))
-        self._samples.append(_Sample(now_ms, times, value))
+def _sampled(samples: Samples | None, now_ms: int, interval_ms: int, count: int, times: int, value: int) -> Samples:
+    """The window one sample later."""
+    begin_ms = now_ms - interval_ms * (count - 1)
+    if samples is None:
+        # A counter is born at its first event, one interval of silence before it: without this a topic's first
+        # message would show no rate until the second sample.
+        samples = [now_ms - interval_ms, 0, 0]
+    elif len(samples) == 3 and samples[1] == times:
+        return samples
+    samples += (now_ms, times, value)
+    while len(samples) > 6 and samples[3] <= begin_ms:
+        del samples[:3]
+    if samples[1] == times:
+        del samples[3:]  # it stood still for the whole window
+    elif samples[0] < begin_ms:
+        samples[0] = begin_ms  # it stood still from there on
+    return samples
 
-    def snapshot(self) -> StatsSnapshot:
-        if len(self._samples) < 2:
-            return EMPTY
-        first, last = self._samples[0], self._samples[-1]
-        total, times, elapsed_ms = last.value - first.value, last.times - first.times, last.timestamp - first.timestamp
-        return StatsSnapshot(
-            sum=total,
-            tps=total * 1000.0 / elapsed_ms if elapsed_ms > 0 else 0.0,
-            avgpt=total / times if times > 0 else 0.0,
-            times=times,
-        )
+
+def _snapshot(samples: Samples | None) -> StatsSnapshot:
+    """The newest less the eldest."""
+    if samples is None or len(samples) < 6:
+        return EMPTY
+    elapsed_ms, times, total = (samples[at - 3] - samples[at] for at in range(3))
+    return StatsSnapshot(
+        sum=total,
+        tps=total * 1000.0 / elapsed_ms if elapsed_ms > 0 else 0.0,
+        avgpt=total / times if times > 0 else 0.0,
+        times=times,
+    )
 
 
 class StatsItem:
@@ -72,9 +74,9 @@ class StatsItem:
         self.times = 0
         self.last_update_ms = monotonic_ms
         self._seen_times = 0
-        self._minute = _Window(MINUTE_INTERVAL_MS, 7)
-        self._hour = _Window(HOUR_INTERVAL_MS, 7)
-        self._day = _Window(DAY_INTERVAL_MS, 25)
+        self._minute: Samples | None = None
+        self._hour: Samples | None = None
+        self._day: Samples | None = None
 
     def add(self, value: int, times: int = 1) -> None:
         self.value += value
@@ -85,19 +87,19 @@ class StatsItem:
         if self.times != self._seen_times:
             self._seen_times = self.times
             self.last_update_ms = now_ms
-        self._minute.sample(now_ms, self.times, self.value)
+        self._minute = _sampled(self._minute, now_ms, MINUTE_INTERVAL_MS, MINUTE_SAMPLES, self.times, self.value)
 
     def sample_hour(self, now_ms: int) -> None:
-        self._hour.sample(now_ms, self.times, self.value)
+        self._hour = _sampled(self._hour, now_ms, HOUR_INTERVAL_MS, HOUR_SAMPLES, self.times, self.value)
 
     def sample_day(self, now_ms: int) -> None:
-        self._day.sample(now_ms, self.times, self.value)
+        self._day = _sampled(self._day, now_ms, DAY_INTERVAL_MS, DAY_SAMPLES, self.times, self.value)
 
     def minute(self) -> StatsSnapshot:
-        return self._minute.snapshot()
+        return _snapshot(self._minute)
 
     def hour(self) -> StatsSnapshot:
-        return self._hour.snapshot()
+        return _snapshot(self._hour)
 
     def day(self) -> StatsSnapshot:
-        return self._day.snapshot()
+        return _snapshot(self._day)
