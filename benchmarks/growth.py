@@ -116,18 +116,22 @@ class Growth:
             for count in (0, 400_000) if self._short else (0, 400_000, 4_000_000):
                 for server in servers:
                     for _ in range(-(-(count - there) // FILL_MESSAGES)):
-                        loadgen.run(self._program, server.address, load, "GrowS", min(FILL_MESSAGES, count - there))
+                        self._fill(server, load, min(FILL_MESSAGES, count - there))
                 there = count
                 mib = log_mib(servers[0].store)
                 for server in servers:
                     for series, end in (("after a clean stop", server.stop), ("after kill -9", server.kill)):
                         taken = []
                         for _ in range(1 if self._short else 3):
-                            loadgen.run(self._program, server.address, load, "GrowS", 20_000)
+                            self._fill(server, load, 20_000)
                             end()
                             server.start()
                             taken.append(server.started_in_s)
                         yield {"at": mib, "server": server.label, "series": series, "seconds": statistics.median(taken)}
+
+    def _fill(self, server: Server, load: Scenario, count: int) -> None:
+        """A Java broker just started refuses some as busy: here it only matters that there are some."""
+        loadgen.run(self._program, server.address, load, "GrowS", count, refused_share_max=0.5)
 
     def _messages(self, count: int) -> int:
         return count // 4 if self._short else count
@@ -177,17 +181,18 @@ def make_topics(server: Server, names: list[str]) -> None:
 
 
 def log_mib(store: Path) -> float:
-    """What lies in the log, from the place of its last byte that is not zero."""
+    """What lies in the log: zero bytes are only behind its end, in its last file and those made ahead."""
     files = sorted((store / "commitlog").iterdir())
-    if not files:
-        return 0.0
-    with files[-1].open("rb") as file:
-        low, high = 0, files[-1].stat().st_size
-        while high - low > 1 << 20:  # zero bytes are only behind the end
-            middle = (low + high) // 2
-            file.seek(middle)
-            low, high = (middle, high) if any(file.read(1 << 16)) else (low, middle)
-    return (int(files[-1].name) - int(files[0].name) + high) / (1 << 20)
+    for path in reversed(files):
+        with path.open("rb") as file:
+            if any(file.read(4)):
+                low, high = 0, path.stat().st_size
+                while high - low > 1 << 20:
+                    middle = (low + high) // 2
+                    file.seek(middle)
+                    low, high = (middle, high) if any(file.read(1 << 16)) else (low, middle)
+                return (int(path.name) - int(files[0].name) + high) / (1 << 20)
+    return 0.0
 
 
 CURVES = ("topics", "connections", "backlog", "start")
@@ -223,7 +228,8 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"growth-{time.strftime('%Y%m%d-%H%M%S')}.json").write_text(json.dumps(result, indent=1))
     if options.write_docs:
-        between(Path("docs/performance.md"), "growth", plots.growth(Path("docs/images"), result))
+        for name, points in curves.items():
+            between(Path("docs/performance.md"), f"growth of {name}", plots.growth(Path("docs/images"), name, points))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,15 @@ def build(folder: Path) -> Path:
     return target
 
 
-def run(program: Path, address: str, scenario: Scenario, topic: str, count: int, topics: int = 1) -> dict[str, Any]:
+def run(
+    program: Path,
+    address: str,
+    scenario: Scenario,
+    topic: str,
+    count: int,
+    topics: int = 1,
+    refused_share_max: float = REFUSED_SHARE_MAX,
+) -> dict[str, Any]:
     """One run; the generator's own JSON line. With `topics`, sends go to that many: `topic` ends in 00000 then."""
     host, port = address.rsplit(":", 1)
     words = [
@@ -52,6 +60,6 @@ def run(program: Path, address: str, scenario: Scenario, topic: str, count: int,
     if done.returncode != 0:
         raise RuntimeError(f"{scenario.name}: the generator ended with {done.returncode}: {done.stderr.strip()}")
     result: dict[str, Any] = json.loads(done.stdout)
-    if result["errors"] > count * REFUSED_SHARE_MAX:
+    if result["errors"] > count * refused_share_max:
         raise RuntimeError(f"{scenario.name}: {result['errors']} answers were errors, the first: {result['first_error']}")
     return result

@@ -14,13 +14,10 @@ TITLES = {
 COLOURS = {"gantry": "#0b6e4f", "official": "#c8553d"}
 
 
-def growth(folder: Path, result: dict[str, Any]) -> str:
-    """Draws every curve into `folder` and returns the text for the page."""
-    lines = []
-    for name, points in result["curves"].items():
-        draw(folder / f"growth-{name}.svg", name, points)
-        lines += [f"![{TITLES[name]}](images/growth-{name}.svg)", "", *table(name, points), ""]
-    return "\n".join(lines).rstrip()
+def growth(folder: Path, name: str, points: list[dict[str, Any]]) -> str:
+    """Draws a curve into `folder` and returns the text for the page."""
+    draw(folder / f"growth-{name}.svg", name, points)
+    return "\n".join([f"![{TITLES[name]}](images/growth-{name}.svg)", "", *table(name, points)])
 
 
 def draw(target: Path, name: str, points: list[dict[str, Any]]) -> None:

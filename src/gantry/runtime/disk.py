@@ -91,6 +91,12 @@ class DiskFile(Protocol):
     def pread(self, length: int, offset: int) -> bytes:
         """Read; shorter than `length` only at the end of the file. May block: for cold data use Disk.run."""
 
+    def data_after(self, offset: int) -> int:
+        """Where bytes that may be other than zero begin, at or after `offset`; the file's length when there are none.
+
+        What was never written is passed over without reading it, where the file system tells. Raises: DiskFault.
+        """
+
     def pread_nowait(self, length: int, offset: int) -> bytes | None:
         """As pread, from the page cache alone. None: it would block (or the system cannot tell)."""
 

@@ -32,6 +32,7 @@ _O_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 # Too many open files is a lack of room as well: nothing was written, and it passes when connections end.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE))
+_SEEK_DATA: int | None = getattr(os, "SEEK_DATA", None)
 _PREFAULT_CHUNK_BYTES = 1 << 20
 _ZEROS = bytes(1 << 20)
 _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
@@ -202,6 +203,19 @@ class SystemFile:
                 self._nowait = False
                 return None
             raise disk_error(self.path, "pread", e) from e
+        finally:
+            self._leave()
+
+    def data_after(self, offset: int) -> int:
+        fd = self._enter("data_after")
+        try:
+            return os.lseek(fd, offset, _SEEK_DATA) if _SEEK_DATA is not None else offset
+        except OSError as e:
+            if e.errno == errno.ENXIO:
+                return max(self._size, offset)
+            if e.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP):
+                return offset
+            raise disk_error(self.path, "data_after", e) from e
         finally:
             self._leave()
 

@@ -177,6 +177,9 @@ def last_nonzero(log: CommitLog, start: int) -> int:
         position = item.start + log.file_size
         while position > low:
             begin = max(low, position - _CHUNK)
+            if item.file.handle().data_after(begin - item.start) >= position - item.start:
+                position = begin  # never written: of a file of 1 GiB that is most
+                continue
             data = item.file.handle().pread(position - begin, begin - item.start).rstrip(b"\0")
             if data:
                 return begin + len(data)

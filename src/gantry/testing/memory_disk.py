@@ -581,6 +581,11 @@ class MemoryFile:
         self._disk._gate("pread", self.path)
         return bytes(self._node.seen[offset : min(offset + length, self._node.size)])
 
+    def data_after(self, offset: int) -> int:
+        self._check("pread")
+        rest = bytes(self._node.seen[offset : self._node.size])
+        return offset + len(rest) - len(rest.lstrip(b"\0"))
+
     def pread_nowait(self, length: int, offset: int) -> bytes | None:
         self._check("pread")
         if self._disk.cold:

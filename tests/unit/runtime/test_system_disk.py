@@ -17,6 +17,7 @@ from gantry.errors import DiskFault, DiskFull, StoreLocked
 from gantry.runtime import system_disk
 from gantry.runtime.disk import DiskUsage
 from gantry.runtime.system_disk import SystemDisk, disk_error
+from gantry.testing import MemoryDisk
 
 
 @pytest.fixture
@@ -279,3 +280,41 @@ async def test_run_is_off_the_loop_and_bounded(disk: SystemDisk) -> None:
 def test_the_used_share_is_rounded_up_to_percents(used: int, free: int, ratio: float) -> None:
     assert DiskUsage(total=1000, used=used, free=free).ratio == ratio
     assert DiskUsage(total=0, used=0, free=0).ratio == 0.0
+
+
+@pytest.mark.parametrize("synced", [False, True])
+@pytest.mark.parametrize("make", ["real", "in memory"])
+def test_what_was_never_written_is_passed_over(disk: SystemDisk, tmp_path: Path, make: str, synced: bool) -> None:
+    """In a file with blocks, as the log's are: nothing that was written may be missed, in the page cache only or not."""
+    size, places = 64 << 20, (5 << 20, (20 << 20) + 4097, (40 << 20) - 1)
+    where: SystemDisk | MemoryDisk = disk if make == "real" else MemoryDisk()
+    path = str(tmp_path / "log") if make == "real" else "/log"
+    file = where.open(path, create=True, size=size)
+    assert file.data_after(0) in ((size,) if make == "in memory" else range(size + 1))
+    for place in places:
+        file.pwrite(b"x", place)
+    if synced:
+        file.sync()
+    found, at = [], file.data_after(0)
+    while at < size:
+        piece = file.pread(1 << 16, at)
+        found += [at + position for position, byte in enumerate(piece) if byte]
+        at = file.data_after(at + (1 << 16))
+    assert found == list(places)
+    assert file.data_after(size) == size
+    file.close()
+
+
+def test_a_file_system_that_does_not_tell_has_data_everywhere(
+    disk: SystemDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = disk.open(str(tmp_path / "log"), create=True, size=1 << 20)
+    monkeypatch.setattr(system_disk, "_SEEK_DATA", None)
+    assert file.data_after(77) == 77
+
+    def refused(fd: int, offset: int, how: int) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(system_disk, "_SEEK_DATA", 3)
+    monkeypatch.setattr(os, "lseek", refused)
+    assert file.data_after(77) == 77
