@@ -9,6 +9,7 @@ import pytest
 from gantry.broker.stats.broker_stats import BrokerStats
 from gantry.broker.stats.latency_histogram import LatencyHistogram
 from gantry.testing import VirtualClock
+from tests.unit.broker.broker_rig import BrokerRig
 
 
 @pytest.fixture
@@ -181,3 +182,15 @@ def test_latencies_fall_into_the_official_ranges() -> None:
     assert "[10~50ms]:4 " in histogram.distribution_text()
     assert histogram.percentile(0.5) == 50.0
     assert LatencyHistogram().percentile(0.99) == 0.0
+
+
+@pytest.mark.parametrize("unique_key", ["AC10000100002A9F4E0E2F2A68AA0001", None])
+async def test_messages_of_the_brokers_own_topics_are_no_users(unique_key: str | None) -> None:
+    """Also those named as the broker and its cluster, whichever way the send takes."""
+    async with BrokerRig() as rig:
+        stats = rig.context.stats
+        for topic, user in (("T", 1), ("broker-a", 0), ("DefaultCluster", 0), ("BenchmarkTest", 0), ("T", 1)):
+            all_before, users_before = stats.put_total, stats.user_put_total
+            answer = await rig.send(topic, unique_key=unique_key)
+            assert answer.code == 0
+            assert (stats.put_total - all_before, stats.user_put_total - users_before) == (1, user), topic

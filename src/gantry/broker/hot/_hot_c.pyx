@@ -759,7 +759,7 @@ cdef class HotEngine:
             return None
         lane = Lane()
         lane.name = name
-        lane.system = topic_validator.is_system_topic(name)
+        lane.system = self._broker.topics.is_system_topic(name)
         lane.queue_changes = -1
         self._adopt(lane, config)
         self._lanes[key] = lane

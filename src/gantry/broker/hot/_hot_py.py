@@ -326,7 +326,7 @@ class HotEngine:
             totals[0] += messages
             totals[1] += size
             totals[2] += requests
-            if topic_validator.is_system_topic(topic):
+            if self._broker.topics.is_system_topic(topic):
                 totals[3] += messages
                 totals[4] += requests
 
