@@ -20,9 +20,9 @@ from typing import Any
 
 from benchmarks import loadgen, plots
 from benchmarks.report import between
-from benchmarks.run import RESULTS, warm_up
+from benchmarks.run import RESULTS, measured, warm_up
 from benchmarks.scenarios import Scenario
-from benchmarks.servers import MeasuredGantry, MeasuredOfficial, anonymous_kib, cpu_seconds, official_version
+from benchmarks.servers import MeasuredGantry, MeasuredOfficial, anonymous_kib, official_version
 from gantry import __version__
 from gantry._core import ACCEL
 from gantry.protocol.remoting.codes import RequestCode
@@ -137,11 +137,7 @@ class Growth:
         return count // 4 if self._short else count
 
     def _send(self, server: Server, load: Scenario, topic: str, count: int, topics: int) -> Point:
-        before = cpu_seconds(server.pid)
-        figures = loadgen.run(self._program, server.address, load, topic, count, topics)
-        spent = cpu_seconds(server.pid) - before
-        figures["per_cpu_second"] = figures["messages"] / spent if spent else None
-        return figures
+        return measured(self._program, server, load, topic, count, topics)
 
     def _points(
         self, servers: list[Server], at: int, measure: Callable[[Server], Point], series: str = "send"

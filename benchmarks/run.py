@@ -145,8 +145,13 @@ def one_run(program: Path, server: Server, scenario: Scenario, topic: str, short
     fill = Scenario("fill", "send", window=64, queues=scenario.queues)
     loadgen.run(program, server.address, fill, topic, count if scenario.mode == "pull" else scenario.queues)
     time.sleep(SETTLE_S)
+    return measured(program, server, scenario, topic, count)
+
+
+def measured(program: Path, server: Server, scenario: Scenario, topic: str, count: int, topics: int = 1) -> Figures:
+    """What the generator says, and the server's processor time for it."""
     before = cpu_seconds(server.pid)
-    figures = loadgen.run(program, server.address, scenario, topic, count)
+    figures = loadgen.run(program, server.address, scenario, topic, count, topics)
     spent = cpu_seconds(server.pid) - before
     figures["server_cpu_seconds"] = spent
     figures["per_cpu_second"] = figures["messages"] / spent if spent else None

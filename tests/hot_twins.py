@@ -50,7 +50,7 @@ def without(frames: list[bytes], left: list[Frame]) -> list[bytes]:
     return taken
 
 
-def outcome(rig: BrokerRig, plan: Any) -> dict[str, Any]:
+def outcome(rig: BrokerRig, engine: Any, plan: Any) -> dict[str, Any]:
     """Carries the plan out; everything that can be seen of it."""
     store = rig.context.store
     if plan.store_plan is None or not plan.message_count:
@@ -60,11 +60,9 @@ def outcome(rig: BrokerRig, plan: Any) -> dict[str, Any]:
     store.write(plan.store_plan)
     ranges = [tuple(item) for item in plan.store_plan.ranges]
     store.commit(plan.store_plan)
-    totals: dict[tuple[str, int], list[int]] = {}
-    for topic, queue_id, *numbers in plan.topics:
-        row = totals.setdefault((topic, queue_id), [0, 0, 0])
-        for column, number in enumerate(numbers):
-            row[column] += number
+    engine.count(plan)
+    rows = engine.take_counts()
+    assert len({row[:2] for row in rows}) == len(rows), "a queue is counted in one row"
     keys = store._index.pending.batch()  # type: ignore[attr-defined]
     return {
         "log": ranges,
@@ -73,7 +71,8 @@ def outcome(rig: BrokerRig, plan: Any) -> dict[str, Any]:
             (r.topic, r.queue_id, r.queue_offset, r.physical_offset, r.size, r.tags_code, r.properties)
             for r in plan.store_plan.records
         ],
-        "totals": totals,
+        "counts": sorted(rows),
+        "totals": tuple(engine.take_totals()),
         "waiting": plan.waiting_count,
         "keys": [keys.key(number) for number in range(len(keys))],
         "answers": [
@@ -110,7 +109,7 @@ async def compare(seed: int, reads: int, *, host: str = "10.0.0.7", odd: float =
             tried += len(frames)
             other = pure.plan()
             assert pure.ingest(other, slow, channel, b"".join(taken)) == [], "the compiled engine took what the pure one leaves"
-            first, second = outcome(ours, plan), outcome(theirs, other)
+            first, second = outcome(ours, compiled, plan), outcome(theirs, pure, other)
             # However the reads were cut, the answers together are the same.
             for waiting in range(9):
                 answers = [b"".join(found.get("answers", [])[waiting::9]) for found in (first, second)]

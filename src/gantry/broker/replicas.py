@@ -27,12 +27,9 @@ class Replicas:
     @property
     def too_few(self) -> bool:
         """Sends are refused before anything is stored."""
-        config = self._config
-        return config.broker_role == "SYNC_MASTER" and self.in_sync_count < config.min_in_sync_replicas
+        return self._config.broker_role == "SYNC_MASTER" and self.in_sync_count < self._config.min_in_sync_replicas
 
     @property
     def weak_status(self) -> PutStatus:
         """How a put ends that waits for the copies: PUT_OK, or what is missing."""
-        if self._config.broker_role != "SYNC_MASTER":
-            return PutStatus.PUT_OK
         return PutStatus.PUT_OK if self.in_sync_count >= self._config.replicas_awaited else PutStatus.SLAVE_NOT_AVAILABLE

@@ -53,11 +53,7 @@ class RequestContext:
 
         A second answer to the same request is dropped and logged: the requester would match it to another one.
         """
-        if self._answered:
-            log.error("request %d, code %d, was answered twice", self.request.opaque, self.request.code)
-            return
-        self._answered = True
-        if self.request.is_oneway or self.channel.closed:
+        if not self._first_answer() or self.request.is_oneway or self.channel.closed:
             return
         response.opaque = self.request.opaque
         if response.remark is not None and len(response.remark) > _REMARK_CHARS_MAX:
@@ -67,11 +63,15 @@ class RequestContext:
 
     def reply_encoded(self, frame: bytes) -> None:
         """As reply_later, for an answer that is a whole frame already, with the request's opaque in it."""
+        if self._first_answer() and not self.request.is_oneway:
+            self.channel.write(frame)
+
+    def _first_answer(self) -> bool:
         if self._answered:
             log.error("request %d, code %d, was answered twice", self.request.opaque, self.request.code)
-            return
+            return False
         self._answered = True
-        self.channel.write(frame)
+        return True
 
 
 Answer = RemotingCommand | None

@@ -148,7 +148,7 @@ class SystemFile:
         return self._size
 
     def pwrite(self, data: bytes | bytearray | memoryview, offset: int) -> None:
-        fd = self._enter("pwrite", True)
+        fd = self._enter("pwrite", changing=True)
         try:
             done = os.pwrite(fd, data, offset)
             if done != len(data) or isinstance(data, memoryview):
@@ -226,7 +226,7 @@ class SystemFile:
         self._sync_by(lambda _fd: mapped.flush())
 
     def _sync_by(self, do: Callable[[int], object]) -> None:
-        fd = self._enter("sync", True)
+        fd = self._enter("sync", changing=True)
         try:
             # One at a time: the kernel reports a write-back error once per open file, so of two syncs side by side one
             # would fail and the other return a success that is not true.
@@ -243,7 +243,7 @@ class SystemFile:
             self._leave()
 
     def allocate(self, offset: int, length: int) -> None:
-        fd = self._enter("allocate", True)
+        fd = self._enter("allocate", changing=True)
         try:
             if length > 0:
                 _allocate(fd, offset, length)
@@ -275,7 +275,7 @@ class SystemFile:
             self._leave()
 
     def map(self) -> SystemMapping:
-        fd = self._enter("map", True)
+        fd = self._enter("map", changing=True)
         try:
             if self._size == 0:
                 raise DiskFault(path=self.path, op="map", errno=errno.EINVAL, reason="an empty file cannot be mapped")
@@ -286,7 +286,7 @@ class SystemFile:
             self._leave()
 
     def truncate(self, size: int) -> None:
-        fd = self._enter("truncate", True)
+        fd = self._enter("truncate", changing=True)
         try:
             os.ftruncate(fd, size)
             self._size = size
@@ -310,7 +310,7 @@ class SystemFile:
             if size > self._size:
                 self._size = size
 
-    def _enter(self, op: str, changing: bool = False) -> int:
+    def _enter(self, op: str, *, changing: bool = False) -> int:
         if changing and self.poisoned:
             raise _poisoned_error(self.path, op)
         with self._guard:

@@ -21,6 +21,9 @@ COMPENSATION_CHARS_MAX = 4 * 1024 * 1024
 """Bounds on subscriptions learned from pulls, and on their expressions together (a tag of two letters takes thirty times its
 length here); the eldest makes room. A pull names any group it likes."""
 
+COMPENSATION_RENEWED_MS = 1_000
+"""It expires after minutes: not each pull has to renew it."""
+
 
 @dataclass(frozen=True, slots=True)
 class GroupChange:
@@ -147,8 +150,11 @@ class ConsumerManager:
 
     def compensate_subscription(self, group: str, topic: str, subscription: SubscriptionData) -> None:
         """Remembers a subscription that came with a pull, for groups whose heartbeats carry none; expires unused."""
-        key = (group, topic)
-        if key in self._compensations:
+        key, now_ms = (group, topic), self._clock.monotonic_ms()
+        known = self._compensations.get(key)
+        if known is not None:
+            if known.subscription is subscription and now_ms - known.seen_monotonic_ms < COMPENSATION_RENEWED_MS:
+                return
             self._forget_compensation(key)
         chars = len(subscription.sub_string)
         while self._compensations and (
@@ -156,7 +162,7 @@ class ConsumerManager:
         ):
             self._forget_compensation(next(iter(self._compensations)))
         self._compensation_chars += chars
-        self._compensations[key] = _Compensation(subscription, self._clock.monotonic_ms())
+        self._compensations[key] = _Compensation(subscription, now_ms)
 
     def scan_not_active_channel(self) -> tuple[list[ClientChannel], list[GroupChange]]:
         """Drops connections without a heartbeat for too long, and compensations unused for too long.

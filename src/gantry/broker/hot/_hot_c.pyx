@@ -239,20 +239,6 @@ cdef class HotPlan:
     def log_bytes(self):
         return 0 if self.store_plan is None else self.store_plan.end - self.store_plan.start
 
-    @property
-    def topics(self):
-        cdef Py_ssize_t i
-        return [
-            (
-                (<Lane>self._lanes[self._counts[i].lane]).name,
-                self._counts[i].queue_id,
-                self._counts[i].messages,
-                self._counts[i].bytes,
-                self._counts[i].requests,
-            )
-            for i in range(self._count_count)
-        ]
-
     def answers(self, Py_ssize_t first, Py_ssize_t end, waiting, int code, remark=None):
         """See the pure twin."""
         cdef Py_ssize_t i, size = 0

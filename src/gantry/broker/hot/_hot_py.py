@@ -181,13 +181,13 @@ class SendSuffix:
 
 def short_way(broker: BrokerContext) -> bool:
     """Whether any send may take the short way now."""
-    config, waiting = broker.config, broker.waiting_sends
+    config = broker.config
     return not (
         config.start_accept_send_request_time_stamp
-        or not config.broker_permission & perm_name.PERM_WRITE
-        or waiting.count >= waiting.count_max
-        or broker.store.state.reason is not None
+        or not perm_name.is_writeable(config.broker_permission)
         or broker.replicas.too_few
+        or broker.waiting_sends.full
+        or broker.store.writable_reason() is not None
     )
 
 

@@ -14,7 +14,6 @@ cdef class PullLane:
     cdef int64_t own_version
     cdef int64_t read_queue_nums
     cdef int64_t queue_changes
-    cdef int64_t compensated_ms
     cdef list queues
     cdef int64_t codes[16]
     cdef int code_count

@@ -56,7 +56,6 @@ cdef int64_t MASTER_ID = names.MASTER_ID
 cdef int64_t DENSITY = 16
 cdef int WARMED_MAX = 4  # pieces that are read for one pull
 cdef int64_t QUEUE_ID_END = 1 << 16
-cdef int64_t COMPENSATE_EVERY_MS = 1000  # it expires after minutes: not each pull has to renew it
 cdef Py_ssize_t LANES_MAX = 65536
 cdef int VERSION = CURRENT_VERSION
 cdef int LANGUAGE = int(LanguageCode.PYTHON)
@@ -69,7 +68,6 @@ cdef class PullLane:
     def __cinit__(self):
         self.queues = []
         self.queue_changes = -1
-        self.compensated_ms = -COMPENSATE_EVERY_MS
 
 
 cdef class PullDesk:
@@ -106,7 +104,6 @@ cdef class PullDesk:
         cdef Gathered found
         cdef bytes made
         cdef list held = []
-        cdef int64_t now_ms
         if header.flag & 3:
             return None
         for i in range(PULL_REQUIRED):
@@ -150,10 +147,7 @@ cdef class PullDesk:
         made = self._encode(header, serialize_type, lane, &found, min_offset, max_offset)
         broker = self._broker
         if own:
-            now_ms = broker.clock.monotonic_ms()
-            if now_ms - lane.compensated_ms >= COMPENSATE_EVERY_MS:
-                lane.compensated_ms = now_ms
-                broker.consumers.compensate_subscription(lane.group_name, lane.topic_name, lane.rule.subscription)
+            broker.consumers.compensate_subscription(lane.group_name, lane.topic_name, lane.rule.subscription)
         if flags & COMMITS:
             broker.offsets.commit(
                 lane.group_name, lane.topic_name, queue_id, min(commit_offset, max_offset), channel.remote_address
@@ -489,7 +483,7 @@ cdef int _say(Header* header, int field, value, list texts) except -1:
     """The field has this value as its text, which lives as long as `texts`; None leaves it out."""
     cdef bytes text
     if value is not None:
-        text = (<str>value if isinstance(value, str) else str(value)).encode()
+        text = str(value).encode()
         texts.append(text)
         header.field[field].at = <const uint8_t*>PyBytes_AS_STRING(text)
         header.field[field].size = PyBytes_GET_SIZE(text)

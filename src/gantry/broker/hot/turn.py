@@ -104,8 +104,7 @@ class HotTurn:
         self.engine.count(plan)
         if plan.sections:
             self._answer_stored(plan)
-        if broker.long_polling.has_ready:
-            broker.long_polling.run_ready()
+        broker.long_polling.run_ready()
 
     def _answer_stored(self, plan: HotPlan) -> None:
         """Now, or after the sync for those that wait for it."""
@@ -113,10 +112,7 @@ class HotTurn:
         assert store_plan is not None
         durable = broker.store.durable(store_plan)
         if durable is None:
-            if broker.replicas.weak_status is PutStatus.PUT_OK:
-                self._write(plan, None, ResponseCode.SUCCESS)
-            else:
-                self._answer(plan, None, PutStatus.PUT_OK)
+            self._answer(plan, None, PutStatus.PUT_OK)
             return
         self._answer(plan, False, PutStatus.PUT_OK)
         broker.waiting_sends.count += plan.waiting_count

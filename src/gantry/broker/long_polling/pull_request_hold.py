@@ -154,11 +154,6 @@ class PullRequestHold:
         for held in list(self._channels.get(channel_id, ())):
             self._remove(held)
 
-    @property
-    def has_ready(self) -> bool:
-        """Woken pulls wait to be run."""
-        return bool(self._ready)
-
     def run_ready(self) -> None:
         """Runs the pulls that a commit has woken, now that it is over; the next turns of the loop would do it otherwise."""
         for _ in range(min(len(self._ready), RESUMED_AT_ONCE)):

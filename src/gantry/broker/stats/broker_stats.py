@@ -126,10 +126,8 @@ class BrokerStats:
 
     def _all_puts(self, count: int, size: int, times: int, user_count: int, user_times: int) -> None:
         self._put_size_total += size
-        self._broker_put.value += count
-        self._broker_put.times += times
-        self._broker_put_user.value += user_count
-        self._broker_put_user.times += user_times
+        self._broker_put.add(count, times)
+        self._broker_put_user.add(user_count, user_times)
 
     def _queue_put(self, topic: str, queue_id: int, count: int, size: int, times: int) -> _TopicPut:
         put = self._topic_puts.get(topic)
@@ -137,30 +135,22 @@ class BrokerStats:
             put = self._topic_puts[topic] = _TopicPut(
                 self._item(TOPIC_PUT_NUMS, topic), self._item(TOPIC_PUT_SIZE, topic), system=self._is_system_topic(topic)
             )
-        put.nums.value += count
-        put.nums.times += times
-        put.size.value += size
-        put.size.times += times
+        put.nums.add(count, times)
+        put.size.add(size, times)
         if self._queue_stats:
             queue = put.by_queue.get(queue_id)
             if queue is None:
                 key = f"{topic}@{queue_id}"
                 queue = put.by_queue[queue_id] = (self._item(QUEUE_PUT_NUMS, key), self._item(QUEUE_PUT_SIZE, key))
-            nums, sizes = queue
-            nums.value += count
-            nums.times += times
-            sizes.value += size
-            sizes.times += times
+            queue[0].add(count, times)
+            queue[1].add(size, times)
         return put
 
     def put_elapsed(self, elapsed_ms: int, count: int) -> None:
         """The store took so long to accept one request, or one batch of them, with `count` messages."""
         if elapsed_ms > self.put_elapsed_max_ms:
             self.put_elapsed_max_ms = elapsed_ms
-        if elapsed_ms <= 0:
-            self.put_latency.counts[0] += count
-        else:
-            self.put_latency.add(elapsed_ms, count)
+        self.put_latency.add(elapsed_ms, count)
 
     def put_failure(self, count: int = 1) -> None:
         """Messages that the store did not accept."""
@@ -212,18 +202,23 @@ class BrokerStats:
     # -- what the hot path has counted
 
     def _settle_totals(self) -> None:
+        """What all topics have together; few look at more."""
         if self.hot is not None:
             count, size, times, system_count, system_times = self.hot.take_totals()
             if times:
                 self._all_puts(count, size, times, count - system_count, times - system_times)
 
     def _settle(self) -> None:
-        """All of it, also what was put off."""
+        """All of it, at once."""
+        self._take()
+        while self._rows:
+            self._queue_put(*self._rows.popleft())
+
+    def _take(self) -> None:
+        """Totals at once, and the rows of the queues for those who settle them."""
         self._settle_totals()
         if self.hot is not None:
             self._rows += self.hot.take_counts()
-        while self._rows:
-            self._queue_put(*self._rows.popleft())
 
     # -- asking
 
@@ -349,9 +344,7 @@ class BrokerStats:
 
     def _sample_all(self, sample: Callable[[StatsItem, int], None]) -> None:
         """Ten thousands of queues have counters: some at a time, so that nobody waits for it."""
-        self._settle_totals()
-        if self.hot is not None:
-            self._rows += self.hot.take_counts()
+        self._take()
         self._settle_some(sample)
 
     def _settle_some(self, sample: Callable[[StatsItem, int], None]) -> None:
