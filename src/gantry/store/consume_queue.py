@@ -146,7 +146,7 @@ class ConsumeQueue(QueueTail):
 
         Source: ConsumeQueue.correctMinOffset (5.3).
         """
-        if physical_min == self.checked_physical_min:
+        if physical_min <= self.checked_physical_min:
             return
         low = max(self.min_offset, self.file_starts[0] if self.file_starts else self.tail_base)
         high = self.max_offset
@@ -160,8 +160,9 @@ class ConsumeQueue(QueueTail):
                     low = middle + 1
                 else:
                     high = middle
-        self.min_offset = min(low, self.max_offset)
-        self.checked_physical_min = physical_min
+        if physical_min > self.checked_physical_min:  # or another search, for a newer minimum, was quicker
+            self.min_offset = min(low, self.max_offset)
+            self.checked_physical_min = physical_min
 
     # --- files
 

@@ -482,8 +482,15 @@ class MessageStore:
         self.stats.count_get(len(result.views))
         return result
 
-    def min_offset(self, topic: str, queue_id: int) -> int:
+    async def first_offset(self, topic: str, queue_id: int) -> int:
         """First offset whose message is still there; 0 for an unknown queue."""
+        queue = self._queues.find(topic, queue_id)
+        if queue is None:
+            return 0
+        return await complete(self._disk, self._reader.min_offset_steps(queue))
+
+    def min_offset(self, topic: str, queue_id: int) -> int:
+        """`first_offset` without waiting for the disk: while the queue's files are looked up, the one known before."""
         queue = self._queues.find(topic, queue_id)
         if queue is None:
             return 0

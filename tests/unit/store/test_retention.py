@@ -88,6 +88,28 @@ async def test_expired_files_go_and_every_minimum_follows() -> None:
     assert [store.max_offset("T", queue_id) for queue_id in (0, 1)] == old_end
 
 
+async def test_the_first_offset_is_right_while_cold_queue_files_are_looked_up() -> None:
+    """Who asks between the deletion and the correction of its queue would be told an offset that pulls refuse."""
+    clock = VirtualClock()
+    disk = MemoryDisk(clock=clock)
+    await (await aged(disk, clock)).shutdown()
+    store = await started(disk, clock, **FILES)  # the queues' ends are not in memory any more
+    disk.cold = True
+    asked: list[tuple[int, int, GetStatus]] = []
+
+    async def ask_once_the_front_is_gone() -> None:
+        if store.min_physical_offset and disk.before_run is not None:
+            disk.before_run = None
+            known, first = store.min_offset("T", 1), await store.first_offset("T", 1)
+            asked.append((known, first, (await settled_get(store, "T", 1, first)).status))
+
+    disk.before_run = ask_once_the_front_is_gone
+    await clean(store, clock)
+    assert asked == [(0, store.min_offset("T", 1), GetStatus.FOUND)]
+    assert store.min_offset("T", 1) > 0
+    await store.shutdown()
+
+
 async def test_the_file_being_written_never_goes() -> None:
     clock = VirtualClock()
     disk = MemoryDisk(clock=clock)

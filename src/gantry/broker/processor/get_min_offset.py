@@ -18,7 +18,8 @@ class GetMinOffsetProcessor:
     def __init__(self, broker: BrokerContext) -> None:
         self._broker = broker
 
-    def __call__(self, ctx: RequestContext, request: RemotingCommand, header: GetMinOffsetRequestHeader) -> RemotingCommand:
-        return request.reply(
-            header=GetMinOffsetResponseHeader(offset=max(self._broker.store.min_offset(header.topic, header.queue_id), 0))
-        )
+    async def __call__(
+        self, ctx: RequestContext, request: RemotingCommand, header: GetMinOffsetRequestHeader
+    ) -> RemotingCommand:
+        first = await self._broker.store.first_offset(header.topic, header.queue_id)
+        return request.reply(header=GetMinOffsetResponseHeader(offset=max(first, 0)))

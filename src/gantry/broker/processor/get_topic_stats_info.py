@@ -37,7 +37,7 @@ class GetTopicStatsInfoProcessor:
             end = max(broker.store.max_offset(name, queue_id), 0)
             last = await broker.store.store_time_at(name, queue_id, end - 1) if end > 0 else 0
             table[MessageQueue(name, broker.config.broker_name, queue_id)] = TopicOffset(
-                min_offset=max(broker.store.min_offset(name, queue_id), 0),
+                min_offset=max(await broker.store.first_offset(name, queue_id), 0),
                 max_offset=end,
                 last_update_timestamp=last,
             )

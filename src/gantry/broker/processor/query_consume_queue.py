@@ -38,7 +38,7 @@ class QueryConsumeQueueProcessor:
         topic = self._broker.topics.select(name)
         if topic is None or not 0 <= queue_id < max(topic.read_queue_nums, topic.write_queue_nums):
             raise BrokerError(ResponseCode.SYSTEM_ERROR, f"{queue_id}@{name} is not exist!")
-        first, end = store.min_offset(name, queue_id), store.max_offset(name, queue_id)
+        first, end = await store.first_offset(name, queue_id), store.max_offset(name, queue_id)
         if not first <= index < end:
             return request.reply(remark=f"Index {index} of {queue_id}@{name} is not exist!")
         entries = await store.queue_entries(name, queue_id, index, min(header.count or 0, COUNT_MAX))

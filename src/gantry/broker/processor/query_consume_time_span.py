@@ -47,7 +47,8 @@ class QueryConsumeTimeSpanProcessor:
         delay = 0
         if consumed < end:
             # A group without an offset is measured from the queue's first message, not from a message -1.
-            following = await store.store_time_at(topic, queue_id, max(consumed, store.min_offset(topic, queue_id), 0))
+            first = await store.first_offset(topic, queue_id)
+            following = await store.store_time_at(topic, queue_id, max(consumed, first, 0))
             delay = broker.clock.now_ms() - following if following > 0 else 0
         return QueueTimeSpan(
             message_queue=MessageQueue(topic, broker.config.broker_name, queue_id),

@@ -25,7 +25,7 @@ class QueryConsumerOffsetProcessor:
     def __init__(self, broker: BrokerContext) -> None:
         self._broker = broker
 
-    def __call__(
+    async def __call__(
         self, ctx: RequestContext, request: RemotingCommand, header: QueryConsumerOffsetRequestHeader
     ) -> RemotingCommand:
         broker = self._broker
@@ -33,7 +33,7 @@ class QueryConsumerOffsetProcessor:
         if offset < 0:
             if header.set_zero_if_not_found is False:
                 raise BrokerError(ResponseCode.QUERY_NOT_FOUND, "Not found, do not set to zero, maybe this group boot first")
-            first = broker.store.min_offset(header.topic, header.queue_id)
+            first = await broker.store.first_offset(header.topic, header.queue_id)
             if first > 0 or not broker.store.is_in_memory(header.topic, header.queue_id, 0):
                 raise BrokerError(
                     ResponseCode.QUERY_NOT_FOUND, "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first"

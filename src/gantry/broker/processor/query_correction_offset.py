@@ -28,15 +28,15 @@ class QueryCorrectionOffsetProcessor:
     def __init__(self, broker: BrokerContext) -> None:
         self._broker = broker
 
-    def __call__(
+    async def __call__(
         self, ctx: RequestContext, request: RemotingCommand, header: QueryCorrectionOffsetRequestHeader
     ) -> RemotingCommand:
         broker, topic = self._broker, header.topic
         left_out = {name.strip() for name in (header.filter_groups or "").split(",")}
         smallest: dict[int, int] = {}
         for group in broker.offsets.groups_of(topic) - left_out:
-            for queue_id, offset in (broker.offsets.offsets_of(group, topic) or {}).items():
-                if offset >= broker.store.min_offset(topic, queue_id):
+            for queue_id, offset in list((broker.offsets.offsets_of(group, topic) or {}).items()):
+                if offset >= await broker.store.first_offset(topic, queue_id):
                     smallest[queue_id] = min(smallest.get(queue_id, LONG_MAX), offset)
         for queue_id, offset in (broker.offsets.offsets_of(header.compare_group, topic) or {}).items():
             if smallest.get(queue_id, LONG_MAX) > offset:

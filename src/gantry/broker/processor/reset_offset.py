@@ -73,7 +73,7 @@ class ResetOffsetProcessor:
                     f"topicConfig.readQueueNums:[{topic.read_queue_nums}]",
                 )
             if header.offset is not None and header.offset != -1:
-                self._check_range(header.topic, queue_id, header.offset)
+                await self._check_range(header.topic, queue_id, header.offset)
                 targets[queue_id] = header.offset
             else:
                 targets[queue_id] = await self._search(header.topic, queue_id, header.timestamp)
@@ -139,8 +139,8 @@ class ResetOffsetProcessor:
         client.channel.invoke_oneway(RemotingCommand.request(told, body))
         log.info("[reset-offset] topic=%s, group=%s: client %s was told", header.topic, header.group, client.client_id)
 
-    def _check_range(self, topic: str, queue_id: int, offset: int) -> None:
-        first, end = self._broker.store.min_offset(topic, queue_id), self._broker.store.max_offset(topic, queue_id)
+    async def _check_range(self, topic: str, queue_id: int, offset: int) -> None:
+        first, end = await self._broker.store.first_offset(topic, queue_id), self._broker.store.max_offset(topic, queue_id)
         if offset < max(first, 0) or offset > end + 1:
             raise BrokerError(ResponseCode.SYSTEM_ERROR, f"Target offset {offset} not in consume queue range [{first}-{end}]")
 

@@ -122,7 +122,7 @@ class ScheduleMessageService:
     async def start(self) -> None:
         """Begins delivering; the store is loaded."""
         for number in range(1, self.max_delay_level + 1):
-            self._levels[number] = _Level(number, self._corrected(number))
+            self._levels[number] = _Level(number, await self._corrected(number))
         self._wake = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -148,10 +148,10 @@ class ScheduleMessageService:
 
     # -- inside
 
-    def _corrected(self, number: int) -> int:
+    async def _corrected(self, number: int) -> int:
         """The loaded offset, inside what the queue has. Source: ScheduleMessageService.correctDelayOffset (5.3)."""
         queue_id = level_queue_id(number)
-        first, end = max(self._store.min_offset(TOPIC, queue_id), 0), self._store.max_offset(TOPIC, queue_id)
+        first, end = max(await self._store.first_offset(TOPIC, queue_id), 0), self._store.max_offset(TOPIC, queue_id)
         offset = self._loaded.get(number, 0)
         corrected = min(max(offset, first), end)
         if corrected != offset:
