@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 
+from gantry.broker.processor.administration import ROWS as ADMINISTRATION_ROWS
 from gantry.broker.processor.table import ROWS as BROKER_ROWS
 from gantry.namesrv.processor.table import ROWS as NAMESRV_ROWS
 from gantry.protocol.remoting.codes import RequestCode, ResponseCode
@@ -87,7 +88,7 @@ class Row:
 
 ROWS = {
     "namesrv": [Row(row.code, row.header.FIELDS if row.header else ()) for row in NAMESRV_ROWS],
-    "broker": [Row(row.code, row.header.FIELDS if row.header else ()) for row in BROKER_ROWS],
+    "broker": [Row(row.code, row.header.FIELDS if row.header else ()) for row in BROKER_ROWS + ADMINISTRATION_ROWS],
 }
 SERVED = {name: {row.code for row in rows} for name, rows in ROWS.items()}
 

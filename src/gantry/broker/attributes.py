@@ -8,7 +8,8 @@ SubscriptionGroupAttributes (5.5).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from gantry.errors import BrokerError
 from gantry.protocol.remoting.codes import ResponseCode
@@ -20,8 +21,7 @@ MESSAGE_TYPE = "message.type"
 MIXED = "MIXED"
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(msgspec.Struct, frozen=True):
     """One attribute. `choices` or `bounds` say what it holds; neither: any text."""
 
     changeable: bool = True

@@ -7,8 +7,9 @@ before the first connection is accepted and never replaced while it runs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from gantry.protocol.message.unique_id import UniqueIdMaker
@@ -37,8 +38,15 @@ if TYPE_CHECKING:
     from .waiting_sends import WaitingSends
 
 
-@dataclass
-class BrokerContext:
+def _ignore_topics(names: list[str]) -> None:
+    pass
+
+
+def _ignore_change() -> None:
+    pass
+
+
+class BrokerContext(msgspec.Struct):
     """The broker's services, as processors see them.
 
     `store_host` is the advertised (ip, port) that goes into stored records and offset message ids; `address` is the
@@ -71,7 +79,7 @@ class BrokerContext:
     address: str
     store_host: tuple[str, int]
     started_ms: int = 0
-    on_topic_change: Callable[[list[str]], None] = field(default=lambda names: None)
+    on_topic_change: Callable[[list[str]], None] = _ignore_topics
     """Called with the names of topics that were created, changed or removed: registers them with the name servers."""
-    config_changed: Callable[[], None] = field(default=lambda: None)
+    config_changed: Callable[[], None] = _ignore_change
     """To be called after settings were changed at run time: hands them on to where they are kept twice."""

@@ -37,7 +37,7 @@ from .message_request_mode_manager import MessageRequestModeManager
 from .name_servers import NameServers, system_lookup
 from .offset import ConsumerOffsetManager
 from .outer_api import BrokerOuterAPI
-from .processor.table import build_request_tables
+from .processor.table import RequestTables
 from .registration import Registration
 from .replicas import Replicas
 from .schedule import ScheduleMessageService
@@ -159,14 +159,14 @@ class BrokerController:
         self._turn = HotTurn(engine, self.context, polls)
         self.context.long_polling.short_way = engine.answer_held
         self.context.stats.hot = engine
-        main, fast = build_request_tables(self.context)
+        self._tables = RequestTables(self.context)
         self._limits = RemotingLimits(
             idle_ms=config.server_channel_max_idle_time_seconds * 1000,
             connections_max=config.connections_max,
             connections_per_address_max=config.connections_per_address_max,
         )
-        self._server = self._make_server(main)
-        self._fast_server = self._make_server(fast)
+        self._server = self._make_server(self._tables.main)
+        self._fast_server = self._make_server(self._tables.fast)
         self._saving: asyncio.Task[None] | None = None
         self._life = Lifecycle()
         self._life.add("connections to others", stop=client.close)
@@ -201,6 +201,10 @@ class BrokerController:
         line = f"The broker[{self.config.broker_name}, {self.address}] boot success. serializeType=JSON"
         servers = self._name_servers.configured
         return f"{line} and name server is {format_address_list(servers)}" if servers else line
+
+    def load_every_request(self) -> None:
+        """Loads what answers operators now, and not with their first request: that would wait, and all others with it."""
+        self._tables.complete()
 
     async def start(self) -> str:
         """Raises: StoreLocked, StoreDamaged, DiskError, ListenError, each with a sentence that says what and where."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from gantry.broker import BrokerConfig, BrokerController
 from gantry.namesrv import NamesrvConfig, NamesrvController
@@ -27,8 +27,7 @@ SMALL_FILES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedSettings:
+class EmbeddedSettings(msgspec.Struct, frozen=True):
     """Ports may be 0: free ones are taken. `broker` holds further broker settings by official name."""
 
     store_dir: str
@@ -36,7 +35,7 @@ class EmbeddedSettings:
     namesrv_port: int = 9876
     broker_port: int = 10911
     broker_name: str = "broker-a"
-    broker: dict[str, str] = field(default_factory=dict)
+    broker: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class EmbeddedServer:

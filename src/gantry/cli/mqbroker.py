@@ -76,6 +76,7 @@ class BrokerApp:
         )
 
     async def start(self) -> str:
+        self._controller.load_every_request()
         return await self._controller.start()
 
     async def stop(self) -> None:

@@ -6,8 +6,9 @@ Units: times are monotonic milliseconds, as the caller of the route table gives 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+import msgspec
 
 from gantry.model import DataVersion, TopicConfig
 
@@ -21,8 +22,7 @@ class BrokerAddrInfo(NamedTuple):
     broker_addr: str
 
 
-@dataclass(slots=True)
-class BrokerLiveInfo:
+class BrokerLiveInfo(msgspec.Struct):
     """A registered broker process: when it was last heard, over which connection, with which tables."""
 
     broker_name: str
@@ -37,8 +37,7 @@ class BrokerLiveInfo:
         return self.last_update_ms + self.heartbeat_timeout_ms < now_ms
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerRegistration:
+class BrokerRegistration(msgspec.Struct, frozen=True):
     """One REGISTER_BROKER request, decoded.
 
     `heartbeat_timeout_ms` None means the default of 120 s. `enable_acting_master` None means a broker that does not
@@ -56,7 +55,7 @@ class BrokerRegistration:
     zone_name: str | None = None
     heartbeat_timeout_ms: int | None = None
     enable_acting_master: bool | None = None
-    topic_queue_mapping_infos: dict[str, dict[str, Any]] = field(default_factory=dict)
+    topic_queue_mapping_infos: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     filter_servers: list[str] | None = None
     channel_id: int | None = None
 
@@ -65,8 +64,7 @@ class BrokerRegistration:
         return BrokerAddrInfo(self.cluster_name, self.broker_addr)
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerUnregistration:
+class BrokerUnregistration(msgspec.Struct, frozen=True):
     """One broker process to take out of the tables, because it asked, its connection closed, or it fell silent."""
 
     cluster_name: str
@@ -79,8 +77,7 @@ class BrokerUnregistration:
         return BrokerAddrInfo(self.cluster_name, self.broker_addr)
 
 
-@dataclass(frozen=True, slots=True)
-class ExpiredBroker:
+class ExpiredBroker(msgspec.Struct, frozen=True):
     """A broker that fell silent: its connection is to be closed, then it is to be unregistered."""
 
     unregistration: BrokerUnregistration
@@ -88,8 +85,7 @@ class ExpiredBroker:
     heartbeat_timeout_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class MinBrokerIdChange:
+class MinBrokerIdChange(msgspec.Struct, frozen=True):
     """The smallest live id of a broker name changed; the addresses in `notify` are to be told (code 905)."""
 
     broker_name: str
@@ -100,8 +96,7 @@ class MinBrokerIdChange:
     notify: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterBrokerResult:
+class RegisterBrokerResult(msgspec.Struct, frozen=True):
     """What a registration led to.
 
     `accepted` is False only for an increment (exactly one topic) of a broker that never registered in full.

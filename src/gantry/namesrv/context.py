@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from gantry.runtime.clock import Clock
 from gantry.runtime.disk import Disk
@@ -13,8 +13,7 @@ from .route_info_manager import RouteInfoManager
 from .route_service import RouteService
 
 
-@dataclass(frozen=True)
-class NamesrvContext:
+class NamesrvContext(msgspec.Struct, frozen=True):
     """The name server's services; made once, before the first connection.
 
     Questions go to `routes`, changes of brokers to `service`. `started_ms` is monotonic.

@@ -12,7 +12,8 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from gantry.errors import ConfigError, MQError
 
@@ -53,8 +54,7 @@ def http_endpoint(
     return url
 
 
-@dataclass(frozen=True, slots=True)
-class NamesrvAddressPlan:
+class NamesrvAddressPlan(msgspec.Struct, frozen=True):
     """What choose_namesrv_addresses decided: a fixed list, or the endpoint to ask."""
 
     addresses: list[str]

@@ -20,16 +20,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
+
+import msgspec
 
 from gantry.errors import DiskFault
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class DiskUsage:
+class DiskUsage(msgspec.Struct, frozen=True):
     """Space of the file system a path lies on.
 
     Units: bytes. `free` is what an ordinary user may still write; blocks reserved for root are in neither number.

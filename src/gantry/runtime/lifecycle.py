@@ -7,8 +7,9 @@ import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from gantry.errors import MQError
 
@@ -44,8 +45,7 @@ class App(Protocol):
         """Stop; returns when everything is flushed and closed."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(msgspec.Struct, frozen=True):
     name: str
     start: Callable[[], Awaitable[object]] | None
     stop: Callable[[], Awaitable[object]] | None

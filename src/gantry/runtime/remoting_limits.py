@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class RemotingLimits:
+class RemotingLimits(msgspec.Struct, frozen=True):
     """Units: bytes, ms and counts, as the names say. What happens at the limit stands beside each.
 
     Source: frame size, idle time and connect time-out are the official defaults; the others are ours.

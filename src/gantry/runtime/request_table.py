@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from gantry.errors import BrokerError, HeaderFieldError, MQError
 from gantry.protocol.remoting.codes import ResponseCode
@@ -78,8 +79,7 @@ Answer = RemotingCommand | None
 Handler = Callable[[RequestContext, RemotingCommand, Any], Answer | Awaitable[Answer]]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRow:
+class RequestRow(msgspec.Struct, frozen=True):
     """One request that is answered; `header` has a classmethod decode(ext_fields), or is None."""
 
     code: int
@@ -89,10 +89,15 @@ class RequestRow:
 
 class RequestTable:
     """The requests one port answers. A handler returns the answer, an awaitable of it, or None: nothing is sent then,
-    and `RequestContext.reply_later` may answer at any later time."""
+    and `RequestContext.reply_later` may answer at any later time.
 
-    def __init__(self) -> None:
+    `complete` adds the rows that are not there from the beginning; it is called once, by the first code without a row or
+    by whoever wants to see all of them.
+    """
+
+    def __init__(self, complete: Callable[[], None] | None = None) -> None:
         self._rows: dict[int, RequestRow] = {}
+        self._complete = complete
         self.default: RequestRow | None = None
         """Serves the codes without a row; without it they are answered REQUEST_CODE_NOT_SUPPORTED."""
 
@@ -103,16 +108,23 @@ class RequestTable:
         self._rows[int(code)] = RequestRow(int(code), header, handler)
 
     def lookup(self, code: int) -> RequestRow | None:
-        return self._rows.get(code, self.default)
+        row = self._rows.get(code)
+        return row if row is not None else self._all_rows().get(code, self.default)
 
     def __contains__(self, code: int) -> bool:
-        return int(code) in self._rows
+        return int(code) in self._all_rows()
 
     def __iter__(self) -> Iterator[RequestRow]:
-        return iter(self._rows.values())
+        return iter(self._all_rows().values())
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._all_rows())
+
+    def _all_rows(self) -> dict[int, RequestRow]:
+        if self._complete is not None:
+            complete, self._complete = self._complete, None
+            complete()
+        return self._rows
 
 
 class RequestDispatcher:

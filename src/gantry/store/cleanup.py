@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+
+import msgspec
 
 from gantry.errors import DiskError
 from gantry.model import names
@@ -30,8 +31,7 @@ _HOUR_MS = 3_600_000
 _YIELD_EVERY = 256
 
 
-@dataclass(slots=True, frozen=True)
-class RetentionView:
+class RetentionView(msgspec.Struct, frozen=True):
     """What the decision sees. Units: ratios as 0.00 to 1.00; times in ms; `modified` oldest file first."""
 
     now_ms: int
@@ -41,8 +41,7 @@ class RetentionView:
     modified: list[int]
 
 
-@dataclass(slots=True, frozen=True)
-class RetentionDecision:
+class RetentionDecision(msgspec.Struct, frozen=True):
     """How many of the oldest log files go, and why writing is refused (None: it is not)."""
 
     delete_count: int

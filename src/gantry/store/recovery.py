@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import logging
 import zlib
-from dataclasses import dataclass, field
+
+import msgspec
 
 from gantry._core import ACCEL
 from gantry.errors import StoreDamaged
@@ -60,8 +61,7 @@ _INDEX_WRITE_COUNT = 500_000 if ACCEL == "c" else 50_000
 _QUEUE_WRITE_COUNT = 500_000
 
 
-@dataclass(slots=True)
-class RecoveryReport:
+class RecoveryReport(msgspec.Struct):
     """What a start found and did. Units: bytes, offsets of the log; counts as named."""
 
     clean_stop: bool = True
@@ -70,7 +70,7 @@ class RecoveryReport:
     end: int = 0
     cut_bytes: int = 0
     side_file: str = ""
-    fenced: list[tuple[int, int]] = field(default_factory=list)
+    fenced: list[tuple[int, int]] = msgspec.field(default_factory=list)
     dispatched_count: int = 0
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from gantry.model import Host
 from gantry.protocol.message.message_id import offset_msg_id
@@ -69,12 +70,11 @@ class PlannedRecord:
         return offset_msg_id(self.store_host, self.physical_offset)
 
 
-@dataclass(slots=True)
-class PutResult:
+class PutResult(msgspec.Struct):
     """How a put ended. `records` are the stored records, empty when nothing was appended; `remark` says why not."""
 
     status: PutStatus
-    records: list[PlannedRecord] = field(default_factory=list)
+    records: list[PlannedRecord] = msgspec.field(default_factory=list)
     remark: str = ""
 
     @property
@@ -87,8 +87,7 @@ class PutResult:
         return bool(self.records)
 
 
-@dataclass(slots=True)
-class GetResult:
+class GetResult(msgspec.Struct):
     """What a get found.
 
     `views` are whole stored records in queue order, one each; they stay valid as long as the caller holds them.
@@ -99,7 +98,7 @@ class GetResult:
     next_begin_offset: int
     min_offset: int
     max_offset: int
-    views: list[bytes | memoryview] = field(default_factory=list)
+    views: list[bytes | memoryview] = msgspec.field(default_factory=list)
     size: int = 0
     suggest_slave: bool = False
 
@@ -108,10 +107,9 @@ class GetResult:
         return len(self.views)
 
 
-@dataclass(slots=True)
-class QueryResult:
+class QueryResult(msgspec.Struct):
     """Records found by key, in the order of the log, and how far the index had come."""
 
-    records: list[bytes] = field(default_factory=list)
+    records: list[bytes] = msgspec.field(default_factory=list)
     index_last_update_timestamp: int = 0
     index_last_update_phyoffset: int = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from gantry.protocol.remoting import RemotingCommand
@@ -36,8 +37,7 @@ class ClientChannel(Protocol):
     def close(self, reason: str) -> None: ...
 
 
-@dataclass(slots=True)
-class ClientChannelInfo:
+class ClientChannelInfo(msgspec.Struct):
     """A client on a connection: who it says it is, and when it was last heard.
 
     Units: last_update_monotonic_ms on the monotonic clock (expiry is decided by it, so that a jump of the wall clock

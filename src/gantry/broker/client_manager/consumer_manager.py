@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from gantry.model.heartbeat import ConsumerData, SubscriptionData
 from gantry.runtime.clock import Clock
@@ -25,16 +26,14 @@ COMPENSATION_RENEWED_MS = 1_000
 """It expires after minutes: not each pull has to renew it."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupChange:
+class GroupChange(msgspec.Struct, frozen=True):
     """The members or the topics of a group changed: these connections are to be told (NOTIFY_CONSUMER_IDS_CHANGED)."""
 
     group: str
     channels: tuple[ClientChannel, ...]
 
 
-@dataclass(slots=True)
-class _Compensation:
+class _Compensation(msgspec.Struct):
     subscription: SubscriptionData
     seen_monotonic_ms: int
 

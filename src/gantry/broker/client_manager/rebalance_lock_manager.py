@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from gantry.model.message import MessageQueue
 from gantry.runtime.clock import Clock
@@ -12,8 +13,7 @@ LOCK_MAX_LIVE_MS = 60_000
 """Official default of `rocketmq.broker.rebalance.lockMaxLiveTime`; clients renew every 20 s and trust a lock for 30 s."""
 
 
-@dataclass(slots=True)
-class _Lease:
+class _Lease(msgspec.Struct):
     client_id: str
     granted_monotonic_ms: int
 

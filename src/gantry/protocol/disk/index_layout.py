@@ -11,7 +11,8 @@ Source: IndexHeader, IndexFile (5.3); docs/format/index_file.md.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from gantry._core import java_string_hash
 
@@ -27,8 +28,7 @@ encode_entry = ENTRY.pack
 decode_entry = ENTRY.unpack_from
 
 
-@dataclass(slots=True)
-class IndexHeader:
+class IndexHeader(msgspec.Struct):
     begin_timestamp: int = 0
     end_timestamp: int = 0
     begin_phy_offset: int = 0
