@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 
-from gantry.broker.processor.administration import ROWS as ADMINISTRATION_ROWS
+from gantry.broker.processor.administration import ROWS as BROKER_ADMINISTRATION_ROWS
 from gantry.broker.processor.table import ROWS as BROKER_ROWS
+from gantry.namesrv.processor.administration import ROWS as NAMESRV_ADMINISTRATION_ROWS
 from gantry.namesrv.processor.table import ROWS as NAMESRV_ROWS
 from gantry.protocol.remoting.codes import RequestCode, ResponseCode
 from gantry.protocol.remoting.header.base import FieldSpec
@@ -87,8 +88,8 @@ class Row:
 
 
 ROWS = {
-    "namesrv": [Row(row.code, row.header.FIELDS if row.header else ()) for row in NAMESRV_ROWS],
-    "broker": [Row(row.code, row.header.FIELDS if row.header else ()) for row in BROKER_ROWS + ADMINISTRATION_ROWS],
+    "namesrv": [Row(row.code, row.header.FIELDS if row.header else ()) for row in NAMESRV_ROWS + NAMESRV_ADMINISTRATION_ROWS],
+    "broker": [Row(row.code, row.header.FIELDS if row.header else ()) for row in BROKER_ROWS + BROKER_ADMINISTRATION_ROWS],
 }
 SERVED = {name: {row.code for row in rows} for name, rows in ROWS.items()}
 

@@ -31,6 +31,7 @@ class NamesrvApp:
         config = self._controller.config
         for name, text in config.to_properties(mask_secrets=True).items():
             log.info("%s=%s", name, text)
+        self._controller.load_every_request()
         await self._controller.start()
         address = format_address(config.bind_address, config.listen_port)
         return f"The Name Server boot success. serializeType=JSON, address {address}"

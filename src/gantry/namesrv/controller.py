@@ -65,7 +65,8 @@ class NamesrvController:
             kv_config=self.kv_config,
             started_ms=clock.monotonic_ms(),
         )
-        self._server = RemotingServer(net, clock, build_request_table(context), limits=limits, on_close=self._channel_closed)
+        self._table = build_request_table(context)
+        self._server = RemotingServer(net, clock, self._table, limits=limits, on_close=self._channel_closed)
         self._timers: dict[str, TimerHandle] = {}
         self._address: tuple[str, int] | None = None
 
@@ -75,6 +76,10 @@ class NamesrvController:
         if self._address is None:
             raise RuntimeError("the name server is not started")
         return self._address
+
+    def load_every_request(self) -> None:
+        """Loads what answers operators now, and not with their first request: that would wait, and all others with it."""
+        self._table.complete()
 
     async def start(self) -> tuple[str, int]:
         """Reads the KV table, opens the port. Raises: ListenError naming the address; ValueError, DiskError for a KV

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -91,13 +91,13 @@ class RequestTable:
     """The requests one port answers. A handler returns the answer, an awaitable of it, or None: nothing is sent then,
     and `RequestContext.reply_later` may answer at any later time.
 
-    `complete` adds the rows that are not there from the beginning; it is called once, by the first code without a row or
-    by whoever wants to see all of them.
+    `add_rest` adds the rows that are not there from the beginning; it is called once: by complete(), by the first code
+    without a row, or when somebody looks at the table as a whole.
     """
 
-    def __init__(self, complete: Callable[[], None] | None = None) -> None:
+    def __init__(self, add_rest: Callable[[], None] | None = None) -> None:
         self._rows: dict[int, RequestRow] = {}
-        self._complete = complete
+        self._add_rest = add_rest
         self.default: RequestRow | None = None
         """Serves the codes without a row; without it they are answered REQUEST_CODE_NOT_SUPPORTED."""
 
@@ -109,21 +109,22 @@ class RequestTable:
 
     def lookup(self, code: int) -> RequestRow | None:
         row = self._rows.get(code)
-        return row if row is not None else self._all_rows().get(code, self.default)
+        return row if row is not None else self.complete().get(code, self.default)
 
     def __contains__(self, code: int) -> bool:
-        return int(code) in self._all_rows()
+        return int(code) in self.complete()
 
     def __iter__(self) -> Iterator[RequestRow]:
-        return iter(self._all_rows().values())
+        return iter(self.complete().values())
 
     def __len__(self) -> int:
-        return len(self._all_rows())
+        return len(self.complete())
 
-    def _all_rows(self) -> dict[int, RequestRow]:
-        if self._complete is not None:
-            complete, self._complete = self._complete, None
-            complete()
+    def complete(self) -> Mapping[int, RequestRow]:
+        """All rows by code, those included that were left for later."""
+        if self._add_rest is not None:
+            add_rest, self._add_rest = self._add_rest, None
+            add_rest()
         return self._rows
 
 

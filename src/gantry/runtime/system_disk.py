@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import mmap
 import os
@@ -563,6 +562,8 @@ class SystemDisk:
 
 def _syncfs(fd: int, path: str) -> None:
     """syncfs(2), which tells errors since Linux 5.8; elsewhere sync(2), which waits but tells none."""
+    import ctypes  # 4 ms that no start need wait for
+
     try:
         call = ctypes.CDLL(None, use_errno=True).syncfs
     except (AttributeError, OSError):

@@ -275,6 +275,24 @@ async def test_a_code_has_one_handler() -> None:
         table.add(1, None, lambda *_: None)
 
 
+def test_rows_left_for_later_come_with_the_first_code_that_needs_them() -> None:
+    added: list[int] = []
+
+    def add_rest() -> None:
+        added.append(2)
+        table.add(2, None, lambda *_: None)
+
+    table = RequestTable(add_rest)
+    table.add(1, None, lambda *_: None)
+    assert table.lookup(1) is not None
+    assert added == []
+    second = table.lookup(2)
+    assert second is not None
+    assert second.code == 2
+    assert table.lookup(3) is None
+    assert (list(table.complete()), len(table), added) == ([1, 2], 2, [2])
+
+
 # -- oneway -----------------------------------------------------------------------------------------------------------
 
 

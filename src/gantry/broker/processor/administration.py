@@ -44,6 +44,7 @@ from .delete_subscription_group import DeleteSubscriptionGroupProcessor
 from .delete_topic import DeleteTopicProcessor
 from .get_all_consumer_offset import GetAllConsumerOffsetProcessor
 from .get_all_delay_offset import GetAllDelayOffsetProcessor
+from .get_all_message_request_mode import GetAllMessageRequestModeProcessor
 from .get_all_producer_info import GetAllProducerInfoProcessor
 from .get_all_subscription_group_config import GetAllSubscriptionGroupConfigProcessor
 from .get_all_topic_config import GetAllTopicConfigProcessor
@@ -69,6 +70,7 @@ from .query_topic_consume_by_who import QueryTopicConsumeByWhoProcessor
 from .query_topics_by_consumer import QueryTopicsByConsumerProcessor
 from .reset_offset import ResetOffsetProcessor
 from .row import Row
+from .set_message_request_mode import SetMessageRequestModeProcessor
 from .update_and_create_subscription_group import UpdateAndCreateSubscriptionGroupProcessor
 from .update_and_create_subscription_group_list import UpdateAndCreateSubscriptionGroupListProcessor
 from .update_and_create_topic import UpdateAndCreateTopicProcessor
@@ -79,6 +81,8 @@ from .view_broker_stats_data import ViewBrokerStatsDataProcessor
 from .view_message_by_id import ViewMessageByIdProcessor
 
 ROWS: tuple[Row, ...] = (
+    Row(RequestCode.GET_ALL_MESSAGE_REQUEST_MODE, None, GetAllMessageRequestModeProcessor),
+    Row(RequestCode.SET_MESSAGE_REQUEST_MODE, None, SetMessageRequestModeProcessor),
     Row(RequestCode.UPDATE_AND_CREATE_TOPIC, CreateTopicRequestHeader, UpdateAndCreateTopicProcessor),
     Row(RequestCode.UPDATE_AND_CREATE_TOPIC_LIST, None, UpdateAndCreateTopicListProcessor),
     Row(RequestCode.DELETE_TOPIC_IN_BROKER, DeleteTopicRequestHeader, DeleteTopicProcessor),

@@ -36,7 +36,6 @@ from gantry.runtime.remoting_server import RequestTable
 from ..context import BrokerContext
 from .check_client_config import CheckClientConfigProcessor
 from .consumer_send_msg_back import ConsumerSendMsgBackProcessor
-from .get_all_message_request_mode import GetAllMessageRequestModeProcessor
 from .get_consumer_list_by_group import GetConsumerListByGroupProcessor
 from .get_earliest_msg_storetime import GetEarliestMsgStoretimeProcessor
 from .get_max_offset import GetMaxOffsetProcessor
@@ -49,7 +48,6 @@ from .query_consumer_offset import QueryConsumerOffsetProcessor
 from .row import Processor, Row
 from .search_offset import SearchOffsetProcessor
 from .send_message import SendMessageProcessor
-from .set_message_request_mode import SetMessageRequestModeProcessor
 from .unlock_batch_mq import UnlockBatchMqProcessor
 from .unregister_client import UnregisterClientProcessor
 from .update_consumer_offset import UpdateConsumerOffsetProcessor
@@ -76,8 +74,6 @@ ROWS: tuple[Row, ...] = (
     Row(RequestCode.LOCK_BATCH_MQ, None, LockBatchMqProcessor),
     Row(RequestCode.UNLOCK_BATCH_MQ, None, UnlockBatchMqProcessor),
     Row(RequestCode.QUERY_ASSIGNMENT, None, QueryAssignmentProcessor),
-    Row(RequestCode.SET_MESSAGE_REQUEST_MODE, None, SetMessageRequestModeProcessor),
-    Row(RequestCode.GET_ALL_MESSAGE_REQUEST_MODE, None, GetAllMessageRequestModeProcessor),
 )
 
 
@@ -91,8 +87,8 @@ class RequestTables:
 
     def __init__(self, broker: BrokerContext) -> None:
         self._broker = broker
-        self.main = RequestTable(complete=self.complete)
-        self.fast = RequestTable(complete=self.complete)
+        self.main = RequestTable(self.complete)
+        self.fast = RequestTable(self.complete)
         self._made: dict[Callable[[BrokerContext], Processor], Processor] = {}
         self._completed = False
         self._add(ROWS)
