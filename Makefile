@@ -33,6 +33,7 @@ bench: $(VENV)/.installed-bench   ## about three minutes, side by side with the 
 
 bench-full: $(VENV)/.installed-bench   ## every scenario, medians of five
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.stalls
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Gantry needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; say make PYTHON=python3.12")'

@@ -2,10 +2,13 @@
  *
  *   loadgen HOST PORT send  CONNECTIONS WINDOW BODY_BYTES BATCH COUNT TOPIC QUEUES json|binary [TOPICS]
  *   loadgen HOST PORT pull  QUEUES      1      0          0     COUNT TOPIC QUEUES json|binary
+ *   loadgen HOST PORT paced CONNECTIONS RATE   BODY_BYTES 0     COUNT TOPIC QUEUES json|binary
  *   loadgen HOST PORT e2e   1           1      BODY_BYTES 0     COUNT TOPIC 1      json|binary
  *
  * It prints one JSON line: messages, seconds, latency percentiles in microseconds, its own CPU seconds, errors.
  * With TOPICS, sends go to so many topics in turn: TOPIC ends in 00000 then, in place of which stands the number.
+ * paced sends RATE messages a second whatever comes back, and counts latency from the moment each was due: a server that
+ * stands still is seen by every message of that time, not by the few that were in flight.
  * COUNT is messages (send: rounded up to whole requests). It costs 0.2 to 0.5 us of processor time a message, so that
  * the server stays the thing that is measured.
  */
@@ -21,6 +24,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,6 +55,8 @@ static size_t template_len, at_opaque, at_queue, at_topic, at_uniq[256];
 static int topics = 1;
 static int uniq_count;
 static char first_error[256];
+static int timer_fd = -1;
+static uint64_t limit_s = 120, pace_begin;
 
 static uint64_t now_ns(void) {
     struct timespec t;
@@ -349,7 +355,6 @@ static void on_pulled(Conn *c, int code, int64_t sequence, const char *body, siz
     else c->in_flight = 0; /* this queue is read to its end */
 }
 
-static Conn *all[CONNECTIONS_MAX];
 static Conn *producer, *consumer;
 static uint64_t e2e_start;
 static int primed; /* what was in the queue before has been read */
@@ -388,24 +393,57 @@ static int by_value(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+static Conn *all[CONNECTIONS_MAX];
+
+/* Sends what is due by now. */
+static void keep_pace(void) {
+    uint64_t ticks, now = now_ns();
+    if (read(timer_fd, &ticks, sizeof ticks) < 0 && errno != EAGAIN) die("timer");
+    while (sent < target) {
+        uint64_t due = pace_begin + (uint64_t)sent * 1000000000ull / (uint64_t)window;
+        if (due > now) break;
+        Conn *c = all[sent % connections];
+        int64_t number = sent;
+        queue_send(c), started[number] = due;
+    }
+    for (int i = 0; i < connections; i++) flush(all[i]);
+}
+
+static void start_pace(void) {
+    uint64_t every = 1000000000ull / (uint64_t)window;
+    if (every < 500000) every = 500000; /* a wake-up serves all that are due */
+    struct itimerspec t = {.it_interval = {(time_t)(every / 1000000000ull), (long)(every % 1000000000ull)}};
+    t.it_value = t.it_interval;
+    timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    if (timer_fd < 0 || timerfd_settime(timer_fd, 0, &t, NULL)) die("timer");
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
+    epoll_ctl(poll_fd, EPOLL_CTL_ADD, timer_fd, &e);
+    limit_s += (uint64_t)target / (uint64_t)window;
+    pace_begin = now_ns();
+}
+
 static void loop_until(Answer handle, int (*done)(void)) {
     struct epoll_event events[256];
-    uint64_t limit = now_ns() + 120ull * 1000000000ull;
+    uint64_t limit = now_ns() + limit_s * 1000000000ull;
     while (!done()) {
         int n = epoll_wait(poll_fd, events, 256, 1000);
         if (now_ns() > limit) {
-            fprintf(stderr, "no end after 120 s: %lld answered of %lld sent\n", (long long)answered, (long long)sent);
+            fprintf(stderr, "no end after %llu s: %lld answered of %lld sent\n", (unsigned long long)limit_s, (long long)answered, (long long)sent);
             exit(4);
         }
         for (int i = 0; i < n; i++) {
             Conn *c = events[i].data.ptr;
+            if (!c) {
+                keep_pace();
+                continue;
+            }
             if (events[i].events & EPOLLOUT) flush(c);
             if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
                 while (read_more(c)) {
                     each_answer(c, handle);
                     if (c->in_cap - c->in_len > READ_BYTES) break;
                 }
-            if (handle == on_sent) fill(c);
+            if (handle == on_sent && timer_fd < 0) fill(c);
         }
     }
 }
@@ -422,7 +460,7 @@ static int pull_done(void) {
 
 int main(int argc, char **argv) {
     if (argc != 12 && argc != 13) {
-        fprintf(stderr, "usage: loadgen HOST PORT send|pull|e2e CONNECTIONS WINDOW BODY_BYTES BATCH COUNT TOPIC QUEUES json|binary [TOPICS]\n");
+        fprintf(stderr, "usage: loadgen HOST PORT send|pull|paced|e2e CONNECTIONS WINDOW BODY_BYTES BATCH COUNT TOPIC QUEUES json|binary [TOPICS]\n");
         return 1;
     }
     const char *host = argv[1], *mode = argv[3];
@@ -443,6 +481,13 @@ int main(int argc, char **argv) {
         for (int i = 0; i < connections; i++) all[i] = connect_to(host, port), all[i]->queue = i;
         begin = now_ns();
         for (int i = 0; i < connections; i++) fill(all[i]);
+        loop_until(on_sent, send_done);
+    } else if (!strcmp(mode, "paced")) {
+        if (window < 1 || batch) return 1;
+        build_send();
+        for (int i = 0; i < connections; i++) all[i] = connect_to(host, port), all[i]->queue = i;
+        begin = now_ns();
+        start_pace();
         loop_until(on_sent, send_done);
     } else if (!strcmp(mode, "pull")) {
         connections = queues;

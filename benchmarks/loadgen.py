@@ -56,7 +56,8 @@ def run(
         scenario.headers,
         *([str(topics)] if topics > 1 else []),
     ]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    paced_s = count / scenario.window if scenario.mode == "paced" else 0
+    done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S + paced_s, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{scenario.name}: the generator ended with {done.returncode}: {done.stderr.strip()}")
     result: dict[str, Any] = json.loads(done.stdout)

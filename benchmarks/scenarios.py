@@ -46,8 +46,9 @@ class Scenario:
     """One run of the load generator.
 
     Units: body_bytes in bytes, count in messages; `batch` 0 means single messages; `window` is how many requests one
-    connection keeps unanswered. A pull scenario reads what was sent before the clock starts, a queue a connection.
-    `server` is the one of ours that is measured: "gantry", or "gantry-python" for the pure core.
+    connection keeps unanswered, in mode "paced" how many messages go out a second over all of them. A pull scenario reads
+    what was sent before the clock starts, a queue a connection. `server` is the one of ours that is measured: "gantry", or
+    "gantry-python" for the pure core.
     """
 
     name: str
