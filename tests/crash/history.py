@@ -40,8 +40,8 @@ class History:
         """Compares what a queue holds from offset `first` on, up to its end.
 
         Rules: nothing acknowledged at or above `kept` is missing (what lies below, retention may have taken), each place
-        has one value for ever, nothing appears that was not sent or was refused, and sends of one producer that did not
-        overlap keep their order.
+        has one value for ever and none that was read goes, nothing appears that was not sent or was refused, and sends of
+        one producer that did not overlap keep their order.
         """
         where = f"queue {queue_id}, seed {seed}"
         assert first <= kept, f"{where}: it begins at offset {first}, but nothing from {kept} on was due to go"
@@ -53,10 +53,21 @@ class History:
                 f"{where}: {body!r} at offset {offset} was never sent"
             )
         end = first + len(bodies)
+        vanished = [place[1] for place in self.seen if place[0] == queue_id and place[1] >= end]
+        assert not vanished, f"{where}: offset {min(vanished)} could be read before, and the queue ends at {end} now"
         expected = {place[1]: body for body, place in self.acknowledged.items() if place[0] == queue_id and place[1] >= first}
         missing = {offset: body for offset, body in expected.items() if offset >= end or bodies[offset - first] != body}
         assert not missing, f"{where}: {len(missing)} acknowledged sends are not readable, the first: {min(missing.items())}"
         self._check_order(bodies, where)
+
+    def forget_from(self, queue_id: int, end: int) -> int:
+        """What lay at `end` and above may be lost, and may come again. Returns how many acknowledged ones are."""
+        lost = [body for body, place in self.acknowledged.items() if place[0] == queue_id and place[1] >= end]
+        for body in lost:
+            del self.acknowledged[body]
+            self.unknown.add(body)
+        self.seen = {place: body for place, body in self.seen.items() if place[0] != queue_id or place[1] < end}
+        return len(lost)
 
     @staticmethod
     def _check_order(bodies: list[bytes], where: str) -> None:

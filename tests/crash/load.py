@@ -83,13 +83,13 @@ async def send_until_closed(port: int, sender: int, queue_id: int, numbers: list
             connection.close()
 
 
-async def read_queue(port: int, queue_id: int) -> tuple[int, list[bytes]]:
-    """Everything readable in a queue, from its minimum to its end: first offset and bodies."""
+async def read_queue(port: int, queue_id: int, *, begin: int = 0) -> tuple[int, list[bytes]]:
+    """Everything readable in a queue, from its minimum or `begin` to its end: first offset and bodies."""
     connection = await Connection.open(port)
     try:
         lowest = await connection.ask(RemotingCommand.request(GetMinOffsetRequestHeader(topic=TOPIC, queue_id=queue_id)))
         highest = await connection.ask(RemotingCommand.request(GetMaxOffsetRequestHeader(topic=TOPIC, queue_id=queue_id)))
-        first = offset = int((lowest.ext_fields or {})["offset"])
+        first = offset = max(int((lowest.ext_fields or {})["offset"]), begin)
         end = int((highest.ext_fields or {})["offset"])
         bodies: list[bytes] = []
         while offset < end:

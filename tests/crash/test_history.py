@@ -60,3 +60,13 @@ def test_refused_never_appears_and_weak_may() -> None:
     told.end(D, 14, (-1, -1))
     with pytest.raises(AssertionError, match="was refused"):
         told.check_queue(0, 0, [A, B, C, b"s4 1 f", D], kept=0, seed=1)
+
+
+def test_what_was_read_stays_unless_it_may_be_lost() -> None:
+    told = history()
+    told.check_queue(0, 0, [A, B, C, D], kept=0, seed=1)
+    with pytest.raises(AssertionError, match="offset 3 could be read before, and the queue ends at 3 now"):
+        told.check_queue(0, 0, [A, B, C], kept=0, seed=1)
+    assert told.forget_from(0, 2) == 1
+    told.check_queue(0, 0, [A, B], kept=0, seed=1)
+    told.check_queue(0, 0, [A, B, D], kept=0, seed=1)

@@ -1,0 +1,78 @@
+"""A file system of its own (ext4 on a loop device) that can lose its power under a running process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+SHUTDOWN = 0x8004587D
+"""EXT4_IOC_SHUTDOWN: _IOR('X', 125, __u32)."""
+
+NO_LOG_FLUSH = 2
+"""What is not in the journal and on the disk yet is gone: a power cut, not an orderly end."""
+
+UNMOUNT_TIMEOUT_S = 20
+
+
+class NoLoopDisk(Exception):
+    """This machine or this user cannot mount one; the text says why."""
+
+
+class LoopDisk:
+    """An ext4 file system in a file, mounted at `path`."""
+
+    def __init__(self, folder: Path, mib: int) -> None:
+        """Raises: NoLoopDisk."""
+        if os.geteuid() != 0:
+            raise NoLoopDisk("mounting a file system needs root")
+        self.path = folder / "disk"
+        self._image = folder / "disk.img"
+        self.path.mkdir()
+        with self._image.open("wb") as file:
+            file.truncate(mib << 20)
+        try:
+            _run("mkfs.ext4", "-q", "-F", "-m", "0", str(self._image))
+        except FileNotFoundError as error:
+            raise NoLoopDisk(f"{error.filename} is not installed") from None
+        self.mount()
+
+    def mount(self) -> None:
+        """Mounts it; the journal is replayed. Raises: NoLoopDisk."""
+        try:
+            _run("mount", "-o", "loop", str(self._image), str(self.path))
+        except subprocess.CalledProcessError as error:
+            raise NoLoopDisk(f"no loop device can be mounted here: {error.stderr.strip()}") from None
+
+    def cut_power(self) -> None:
+        """From now on nothing reaches the disk and every access fails, until the next mount."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+        finally:
+            os.close(descriptor)
+
+    def unmount(self) -> None:
+        """Waits for the last process to let go."""
+        limit = time.monotonic() + UNMOUNT_TIMEOUT_S
+        while True:
+            try:
+                _run("umount", str(self.path))
+            except subprocess.CalledProcessError as error:
+                if time.monotonic() > limit:
+                    raise AssertionError(f"{self.path} is still in use: {error.stderr.strip()}") from None
+                time.sleep(0.05)
+            else:
+                return
+
+    def close(self) -> None:
+        if os.path.ismount(self.path):
+            self.unmount()
+        self._image.unlink(missing_ok=True)
+
+
+def _run(*words: str) -> None:
+    subprocess.run(words, check=True, capture_output=True, text=True)
