@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from gantry.runtime.system_disk import SystemDisk
 from gantry.store.fsck import check_store
 from tests.crash.history import History
 from tests.crash.load import QUEUES, read_queue, send_until_closed
-from tests.crash.loop_disk import LoopDisk, NoLoopDisk
+from tests.crash.loop_disk import LoopDisk, NoLoopDisk, stop_the_machine
 from tests.interop.cluster import GantryBroker
 
 CUTS = int(os.environ.get("GANTRY_POWER_CUTS", "25"))
@@ -112,23 +111,11 @@ class PowerCutLoop:
             assert time.monotonic() < limit, f"only {len(history.acknowledged)} of {goal} sends acknowledged"
             await asyncio.sleep(0.002)
         await asyncio.sleep(self._rng.random() * 0.06)
-        await asyncio.to_thread(self._stop_the_machine)
+        await asyncio.to_thread(stop_the_machine, self.broker, self._disk)
         await asyncio.gather(*senders)
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
         self.cut_off += len(history.unknown) - unknown + len(history.refused)
-
-    def _stop_the_machine(self) -> None:
-        """The process stops first: a sync that is under way while ext4 shuts down may end without an error and without
-        having synced (seen with Linux 6.18, on files of a test program), and a machine without power answers nobody.
-        """
-        os.kill(self.broker.pid, signal.SIGSTOP)
-        limit = time.monotonic() + 10
-        while main_thread_state(self.broker.pid) != "T":
-            assert time.monotonic() < limit, "the broker does not stop"
-            time.sleep(0.0005)
-        self._disk.cut_power()
-        self.broker.kill()
 
     async def _read_meanwhile(self) -> None:
         """A consumer of each queue in turn; what it saw must still be there after the cut, if readable means safe."""
@@ -149,8 +136,3 @@ class PowerCutLoop:
             if not self._sync:
                 self.lost += self.history.forget_from(queue_id, first + len(bodies))
             self.history.check_queue(queue_id, first, bodies, kept=0, seed=self.seed)
-
-
-def main_thread_state(pid: int) -> str:
-    """The letter of /proc: T is stopped."""
-    return Path(f"/proc/{pid}/task/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
