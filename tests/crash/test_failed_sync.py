@@ -22,6 +22,7 @@ from tests.crash.load import QUEUES, read_queue, send_until_closed
 from tests.crash.loop_disk import LoopDisk, NoLoopDisk, stop_the_machine
 from tests.interop.cluster import GantryBroker
 
+REFUSED_WITHIN_S = 5
 SOURCE = Path(__file__).with_name("failing_sync.c")
 SETTINGS = {
     "mappedFileSizeCommitLog": 1 << 20,
@@ -69,8 +70,12 @@ async def load_until_refused(broker: ShimmedBroker, disk: LoopDisk, history: His
         asyncio.create_task(send_until_closed(broker.port, sender, sender % QUEUES, numbers, history, 700))
         for sender in range(len(numbers))
     ]
-    limit = time.monotonic() + 60
+    limit, failed_at = time.monotonic() + 60, 0.0
     while len(history.refused) < 100:
+        failed_at = failed_at or (time.monotonic() if broker.mark.exists() else 0.0)
+        assert history.refused or not failed_at or time.monotonic() < failed_at + REFUSED_WITHIN_S, (
+            f"nobody is refused although a sync failed {REFUSED_WITHIN_S} s ago"
+        )
         assert time.monotonic() < limit, f"{len(history.acknowledged)} acknowledged, {len(history.refused)} refused"
         await asyncio.sleep(0.005)
     acknowledged = len(history.acknowledged)

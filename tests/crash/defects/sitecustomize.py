@@ -1,0 +1,97 @@
+"""Defects on purpose, for a server process of a test: `GANTRY_TEST_DEFECT` names one, and this folder is on its PYTHONPATH.
+
+Python imports a module of this name at its start, so that the product itself knows nothing of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+
+def skip_sync() -> None:
+    """What calls itself a sync does nothing."""
+    from gantry.runtime import system_disk
+
+    system_disk._fdatasync = lambda fd: None  # type: ignore[assignment]
+
+
+def acknowledge_before_sync() -> None:
+    """The answer does not wait for the sync that it promises."""
+    from gantry.store.flush import FlushService
+
+    request = FlushService.request
+
+    def at_once(self: FlushService, end: int) -> Any:
+        import asyncio
+
+        from gantry.store.status import PutStatus
+
+        request(self, end)
+        future: asyncio.Future[PutStatus] = asyncio.get_running_loop().create_future()
+        future.set_result(PutStatus.PUT_OK)
+        return future
+
+    FlushService.request = at_once  # type: ignore[method-assign]
+
+
+def show_before_sync() -> None:
+    """Readers see what is written, and not what is synced. Syncs take long, so that there is something to see."""
+    import time
+
+    from gantry.runtime import system_disk
+    from gantry.store.message_store import MessageStore
+
+    fdatasync = system_disk._fdatasync
+
+    def slow(fd: int) -> None:
+        time.sleep(0.03)
+        fdatasync(fd)
+
+    system_disk._fdatasync = slow
+    commit = MessageStore.commit
+
+    def expose_at_once(self: MessageStore, plan: Any) -> None:
+        sync, self._sync_flush = self._sync_flush, False
+        try:
+            commit(self, plan)
+        finally:
+            self._sync_flush = sync
+        self._flush.trigger(self._log.wrote_offset)
+
+    MessageStore.commit = expose_at_once  # type: ignore[method-assign]
+
+
+def retry_failed_sync() -> None:
+    """A second sync of the same pages, whose success means nothing: the kernel has told its error once."""
+    from gantry.errors import DiskError
+    from gantry.runtime.system_disk import SystemFile
+    from gantry.store.commit_log import CommitLog
+
+    sync_upto = CommitLog.sync_upto
+
+    def twice(self: CommitLog, target: int) -> None:
+        try:
+            sync_upto(self, target)
+        except DiskError:
+            sync_upto(self, target)
+
+    def unpoisoned(self: SystemFile, do: Callable[[int], object]) -> None:
+        from gantry.runtime.system_disk import disk_error
+
+        try:
+            do(self._fd)
+        except OSError as error:
+            raise disk_error(self.path, "sync", error) from error
+
+    CommitLog.sync_upto = twice  # type: ignore[method-assign]
+    SystemFile._sync_by = unpoisoned  # type: ignore[method-assign]
+
+
+DEFECTS = {
+    defect.__name__: defect for defect in (skip_sync, acknowledge_before_sync, show_before_sync, retry_failed_sync)
+}  # fmt: skip
+
+if name := os.environ.get("GANTRY_TEST_DEFECT"):
+    DEFECTS[name]()
