@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-test
 WORKERS ?= 2
 
-.PHONY: run dev test bench bench-full lint interop crash clean help
+.PHONY: run dev test bench bench-full lint interop crash crash-night clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -19,6 +19,14 @@ dev: $(INSTALLED)   ## name server and broker in one process, until Ctrl-C
 
 test: $(INSTALLED)  ## unit, property, crash and end-to-end tests
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup tests/unit tests/property tests/crash tests/e2e
+
+crash: $(INSTALLED) ## kills, power cuts, failed syncs, seeded defects: about five minutes
+	$(BIN)/python -m pytest -q -n $(WORKERS) tests/crash
+
+crash-night: $(INSTALLED) ## the same for an hour or so; what was done adds up in docs/crash-runs.jsonl
+	GANTRY_CRASH_RECORD=docs/crash-runs.jsonl GANTRY_KILL_CYCLES=700 GANTRY_POWER_CUTS=700 \
+		$(BIN)/python -m pytest -q -n $(WORKERS) tests/crash
+	$(BIN)/python -m tests.crash.record --write-docs
 
 lint: $(VENV)/.installed-lint   ## ruff and mypy
 	$(BIN)/ruff check src tests benchmarks setup.py

@@ -20,6 +20,7 @@ from gantry.store.fsck import check_store
 from tests.crash.history import History
 from tests.crash.load import QUEUES, read_queue, send_until_closed
 from tests.crash.loop_disk import LoopDisk, NoLoopDisk, stop_the_machine
+from tests.crash.record import record
 from tests.interop.cluster import GantryBroker
 
 REFUSED_WITHIN_S = 5
@@ -105,6 +106,8 @@ def test_no_ok_after_a_failed_sync_is_a_lie(fail_at: int, shim: Path, disk: Loop
             first, bodies = asyncio.run(read_queue(broker.port, queue_id))
             history.check_queue(queue_id, first, bodies, kept=0, seed=fail_at)
         assert check_store(SystemDisk(), str(broker.store)) == []
+        acknowledged = len(history.acknowledged)
+        record("failed sync, power cut", flush="SYNC_FLUSH", times=1, acknowledged=acknowledged, lost=0, seed=fail_at)
     finally:
         if broker.running:
             broker.kill()

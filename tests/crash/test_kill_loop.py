@@ -19,16 +19,16 @@ import pytest
 
 from gantry.runtime.system_disk import SystemDisk
 from gantry.store.fsck import check_store
-from gantry.store.inspect import iterate_log
 from tests.crash.history import History
 from tests.crash.load import QUEUES, TOPIC, read_queue, send_until_closed
+from tests.crash.record import record
+from tests.crash.retention import age_all_but_the_newest, wait_for_retention
 from tests.interop.cluster import GantryBroker
 
 CYCLES = int(os.environ.get("GANTRY_KILL_CYCLES", "50"))
 ACKNOWLEDGED_MIN = 1_000
 BODY_BYTES = 1_100
 LOG_FILE_BYTES = 1024 * 1024
-LOG_FILES_KEPT = 4
 SETTINGS = {
     "mappedFileSizeCommitLog": LOG_FILE_BYTES,
     "mappedFileSizeConsumeQueue": 20 * 100,
@@ -45,7 +45,7 @@ SETTINGS = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(max(900, 6 * CYCLES))
 @pytest.mark.parametrize("flush", ["ASYNC_FLUSH", "SYNC_FLUSH"])
 def test_acknowledged_messages_survive_kill_after_kill(flush: str, tmp_path: Path) -> None:
     seed = int(os.environ.get("GANTRY_SEED", "0")) or random.randrange(1 << 32)
@@ -64,6 +64,7 @@ def test_acknowledged_messages_survive_kill_after_kill(flush: str, tmp_path: Pat
         assert loop.retired > 0, "retention never deleted a file"
     if CYCLES >= 40:
         assert loop.cut_short > 0, "no kill came in the middle of a deletion"
+    record("kill -9", flush=flush, times=CYCLES, acknowledged=len(loop.history.acknowledged), lost=0, seed=seed)
     print(f"{CYCLES} kills, {len(loop.history.acknowledged)} acknowledged, {len(loop.history.unknown)} unknown, "
           f"{loop.cut_short} kills in the middle of a deletion, seed {seed}")  # fmt: skip
 
@@ -99,7 +100,7 @@ class KillLoop:
         left = [path for path in expired if path.exists()]
         self.cut_short += 0 < len(left) < len(expired)
         if not expired:
-            left = expired = self._age_all_but_the_newest()
+            left = expired = age_all_but_the_newest(self.broker.store, self._kept)
         self._before_start(self)
         self.broker.start()
         if left:
@@ -129,7 +130,7 @@ class KillLoop:
             assert time.monotonic() < limit, f"only {len(history.acknowledged)} of {goal} sends acknowledged"
             await asyncio.sleep(0.002)
         if age:
-            expired = self._age_all_but_the_newest()
+            expired = age_all_but_the_newest(self.broker.store, self._kept)
             while expired and expired[0].exists():
                 assert time.monotonic() < limit, f"retention left {expired[0]}, which expired two hours ago"
                 await asyncio.sleep(0.001)
@@ -147,17 +148,6 @@ class KillLoop:
             self.history.check_queue(queue_id, first, bodies, kept=self._kept[queue_id], seed=self.seed)
             total += len(bodies)
         return total
-
-    def _age_all_but_the_newest(self) -> list[Path]:
-        """Makes retention's rule (fileReservedTime, one hour) hold for all log files but the newest ones; returns those."""
-        files = log_files(self.broker.store)
-        expired = files[:-LOG_FILES_KEPT]
-        if expired:
-            self._kept.update(first_offsets(files[-LOG_FILES_KEPT:]))
-            two_hours_ago = time.time() - 2 * 3600
-            for path in expired:
-                os.utime(path, (two_hours_ago, two_hours_ago))
-        return expired
 
     def _check_rolls(self, where: str) -> None:
         """Log, queues and index went on to another file in this cycle, or it tested less than it says."""
@@ -178,27 +168,3 @@ def newest_files(store: Path) -> dict[str, str]:
         kind: max((path.name for name in names for path in (store / name).glob("*")), default="")
         for kind, names in folders.items()
     }
-
-
-def first_offsets(files: list[Path]) -> dict[int, int]:
-    """Per queue: the lowest offset of a message in these files of the log."""
-    found: dict[int, int] = {}
-    for path in files:
-        for item in iterate_log(SystemDisk(), str(path)):
-            if item.record is not None and item.record.topic == TOPIC:
-                found.setdefault(item.record.queue_id, item.record.queue_offset)
-        if len(found) == QUEUES:
-            break
-    return found
-
-
-def log_files(store: Path) -> list[Path]:
-    return sorted((store / "commitlog").iterdir())
-
-
-def wait_for_retention(expired: list[Path]) -> None:
-    """Returns when these files are gone: the broker deletes while this loop looks."""
-    limit = time.monotonic() + 30
-    while left := [path.name for path in expired if path.exists()]:
-        assert time.monotonic() < limit, f"retention left {left}, which expired two hours ago"
-        time.sleep(0.02)

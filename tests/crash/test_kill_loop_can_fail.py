@@ -10,7 +10,8 @@ import pytest
 from gantry.runtime.system_disk import SystemDisk
 from gantry.store.inspect import iterate_log
 from tests.crash.load import TOPIC
-from tests.crash.test_kill_loop import SETTINGS, KillLoop, log_files
+from tests.crash.retention import log_files
+from tests.crash.test_kill_loop import SETTINGS, KillLoop
 from tests.interop.cluster import GantryBroker, ServerFailed
 
 Damage = Callable[[KillLoop], None]

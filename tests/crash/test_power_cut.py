@@ -1,8 +1,8 @@
 """The power goes under a broker, on a real file system, again and again: what was synced is there, and nothing else was shown.
 
 Each cycle: start on what the last cut left, load, cut the power while all senders send, mount the disk again (its journal is
-replayed), start, read everything back, walk the files. Under SYNC_FLUSH nothing that was acknowledged or that a consumer
-read may be missing; under ASYNC_FLUSH only the end of a queue may.
+replayed), start, read everything back, walk the files, at times let retention delete the oldest ones. Under SYNC_FLUSH
+nothing that was acknowledged or that a consumer read may be missing; under ASYNC_FLUSH only the end of a queue may.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from gantry.store.fsck import check_store
 from tests.crash.history import History
 from tests.crash.load import QUEUES, read_queue, send_until_closed
 from tests.crash.loop_disk import LoopDisk, NoLoopDisk, stop_the_machine
+from tests.crash.record import record
+from tests.crash.retention import age_all_but_the_newest, wait_for_retention
 from tests.interop.cluster import GantryBroker
 
 CUTS = int(os.environ.get("GANTRY_POWER_CUTS", "25"))
@@ -31,6 +33,10 @@ SETTINGS = {
     "mappedFileSizeConsumeQueue": 20 * 100,
     "maxHashSlotNum": 200,
     "maxIndexNum": 800,
+    "fileReservedTime": 1,
+    "deleteWhen": ";".join(f"{hour:02}" for hour in range(24)),
+    "cleanResourceInterval": 100,
+    "deleteCommitLogFilesInterval": 30,
     "flushIntervalConsumeQueue": 20,
     "flushConsumeQueueThoroughInterval": 50,
     "defaultTopicQueueNums": QUEUES,
@@ -49,7 +55,7 @@ def disk(tmp_path: Path) -> Iterator[LoopDisk]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(max(900, 10 * CUTS))
 @pytest.mark.parametrize("flush", ["ASYNC_FLUSH", "SYNC_FLUSH"])
 def test_what_was_synced_survives_power_cut_after_power_cut(flush: str, disk: LoopDisk) -> None:
     seed = int(os.environ.get("GANTRY_SEED", "0")) or random.randrange(1 << 32)
@@ -66,6 +72,7 @@ def test_what_was_synced_survives_power_cut_after_power_cut(flush: str, disk: Lo
     assert loop.cut_off >= CUTS, "no send was under way when the power went"
     if flush == "ASYNC_FLUSH" and CUTS >= 5:
         assert loop.lost > 0, "no cut lost anything: it was none"
+    record("power cut", flush=flush, times=CUTS, acknowledged=loop.acknowledged, lost=loop.lost, seed=seed)
     print(f"{CUTS} power cuts, {loop.acknowledged} acknowledged, {loop.lost} of them lost at the end of a queue, "
           f"{loop.cut_off} sends without an answer, seed {seed}")  # fmt: skip
 
@@ -83,6 +90,7 @@ class PowerCutLoop:
         self._rng = random.Random(seed)
         self._numbers = [0] * (QUEUES * 2)
         self._cycle = 0
+        self._kept = dict.fromkeys(range(QUEUES), 0)
 
     def cycle(self) -> None:
         where = f"cycle {self._cycle}, seed {self.seed}"
@@ -95,6 +103,8 @@ class PowerCutLoop:
         asyncio.run(self._read_all_and_compare())
         faults = check_store(SystemDisk(), str(self.broker.store))
         assert not faults, f"{where}: " + "; ".join(faults[:5])
+        if self._cycle % 4 == 3:
+            wait_for_retention(age_all_but_the_newest(self.broker.store, self._kept))
         self._cycle += 1
 
     async def _load_and_cut(self) -> None:
@@ -135,4 +145,4 @@ class PowerCutLoop:
             first, bodies = await read_queue(self.broker.port, queue_id)
             if not self._sync:
                 self.lost += self.history.forget_from(queue_id, first + len(bodies))
-            self.history.check_queue(queue_id, first, bodies, kept=0, seed=self.seed)
+            self.history.check_queue(queue_id, first, bodies, kept=self._kept[queue_id], seed=self.seed)
