@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import tempfile
 import time
@@ -20,16 +19,12 @@ from typing import Any
 
 from benchmarks import loadgen, plots
 from benchmarks.report import between
-from benchmarks.run import RESULTS, measured, warm_up
+from benchmarks.run import RESULTS, Server, about, join_official, measured
 from benchmarks.scenarios import Scenario
-from benchmarks.servers import MeasuredGantry, MeasuredOfficial, anonymous_kib, official_version
-from gantry import __version__
-from gantry._core import ACCEL
+from benchmarks.servers import MeasuredGantry, anonymous_kib
 from gantry.protocol.remoting.codes import RequestCode
 from tests.e2e.raw_peer import Peer
-from tests.interop.artifacts import MissingTool
 
-Server = MeasuredGantry | MeasuredOfficial
 Point = dict[str, Any]
 
 QUEUES = 8
@@ -50,13 +45,7 @@ class Growth:
 
     def servers(self, name: str, stack: ExitStack) -> list[Server]:
         found: list[Server] = [stack.enter_context(MeasuredGantry(self._folder / name / "gantry", "ASYNC_FLUSH", OURS))]
-        if not self._alone:
-            try:
-                found.append(stack.enter_context(MeasuredOfficial(self._folder / name / "official", "ASYNC_FLUSH")))
-            except MissingTool as error:
-                print(f"the official broker is left out: {error}")
-        for server in found:
-            warm_up(self._program, server)
+        join_official(found, stack, self._program, self._folder / name, "ASYNC_FLUSH", self._alone)
         return found
 
     def topics(self) -> Iterator[Point]:
@@ -214,13 +203,7 @@ def main() -> None:
                 print(
                     curve, json.dumps({key: round(v, 3) if isinstance(v, float) else v for key, v in point.items()}), flush=True
                 )
-    result = {
-        "gantry": __version__,
-        "core": ACCEL,
-        "python": platform.python_version(),
-        "official": None if options.alone else official_version(),
-        "curves": curves,
-    }
+    result = {**about(options.alone), "curves": curves}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"growth-{time.strftime('%Y%m%d-%H%M%S')}.json").write_text(json.dumps(result, indent=1))
     if options.write_docs:

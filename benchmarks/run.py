@@ -65,10 +65,7 @@ def main() -> None:
             memory = measure_memory(folder / "memory", program, options.alone)
             print("MiB without mapped pages: " + ", ".join(f"{label} {mib:.0f}" for label, mib in memory["mib"].items()))
     result = {
-        "gantry": __version__,
-        "core": ACCEL,
-        "python": platform.python_version(),
-        "official": None if options.alone else official_version(),
+        **about(options.alone),
         "machine": f"{platform.machine()}, {len(_cpus())} processors, {platform.system()} {platform.release()}",
         "command": "python -m benchmarks.run " + " ".join(sys.argv[1:]),
         "rounds": rounds,
@@ -93,13 +90,7 @@ def measure(
         for kind in (MeasuredGantry, MeasuredPure):
             if any(scenario.server == kind.label for scenario in group):
                 servers.append(stack.enter_context(kind(folder / kind.label, flush)))
-        if not alone:
-            try:
-                servers.append(stack.enter_context(MeasuredOfficial(folder / "official", flush)))
-            except MissingTool as error:
-                print(f"the official broker is left out: {error}")
-        for server in servers:
-            warm_up(program, server)
+        join_official(servers, stack, program, folder, flush, alone)
         rows = []
         for number, scenario in enumerate(group):
             measured = [server for server in servers if server.label in (scenario.server, "official")]
@@ -129,6 +120,27 @@ def measure_memory(folder: Path, program: Path, alone: bool) -> Figures:
         except MissingTool as error:
             print(f"the official broker is left out: {error}")
     return {"messages": MEMORY_MESSAGES, "mib": found}
+
+
+def join_official(servers: list[Server], stack: ExitStack, program: Path, folder: Path, flush: str, alone: bool) -> None:
+    """Starts the official broker beside ours, unless `alone` or where it cannot run, and warms up all of them."""
+    if not alone:
+        try:
+            servers.append(stack.enter_context(MeasuredOfficial(folder / "official", flush)))
+        except MissingTool as error:
+            print(f"the official broker is left out: {error}")
+    for server in servers:
+        warm_up(program, server)
+
+
+def about(alone: bool) -> Figures:
+    """What a file of results says of the versions that made it."""
+    return {
+        "gantry": __version__,
+        "core": ACCEL,
+        "python": platform.python_version(),
+        "official": None if alone else official_version(),
+    }
 
 
 def warm_up(program: Path, server: Server) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +20,9 @@ from typing import Any
 
 from benchmarks import loadgen
 from benchmarks.report import between
-from benchmarks.run import RESULTS, warm_up
+from benchmarks.run import RESULTS, Server, about, join_official
 from benchmarks.scenarios import Scenario
-from benchmarks.servers import MeasuredGantry, MeasuredOfficial, cpu_seconds, official_version
-from gantry import __version__
-from gantry._core import ACCEL
-from tests.interop.artifacts import MissingTool
+from benchmarks.servers import MeasuredGantry, cpu_seconds
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 CONNECTIONS = 8
@@ -45,18 +41,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gantry-stalls-") as name, ExitStack() as stack:
         folder = Path(name)
         program = loadgen.build(folder)
-        servers: list[MeasuredGantry | MeasuredOfficial] = [
-            stack.enter_context(MeasuredGantry(folder / "gantry", "ASYNC_FLUSH"))
-        ]
-        if not options.alone:
-            try:
-                servers.append(stack.enter_context(MeasuredOfficial(folder / "official", "ASYNC_FLUSH")))
-            except MissingTool as error:
-                print(f"the official broker is left out: {error}")
-        for server in servers:
-            warm_up(program, server)
+        servers: list[Server] = [stack.enter_context(MeasuredGantry(folder / "gantry", "ASYNC_FLUSH"))]
+        join_official(servers, stack, program, folder, "ASYNC_FLUSH", options.alone)
 
-        def one(server: MeasuredGantry | MeasuredOfficial) -> dict[str, Any]:
+        def one(server: Server) -> dict[str, Any]:
             before = cpu_seconds(server.pid)
             figures = loadgen.run(program, server.address, load, "Paced", count)
             return {**figures, "server": server.label, "server_cpu_seconds": cpu_seconds(server.pid) - before}
@@ -64,14 +52,7 @@ def main() -> None:
         with ThreadPoolExecutor(len(servers)) as pool:
             rows = list(pool.map(one, servers))
     command = f"python -m benchmarks.stalls --minutes {options.minutes:g} --rate {options.rate}"
-    result = {
-        "gantry": __version__,
-        "core": ACCEL,
-        "python": platform.python_version(),
-        "official": None if options.alone else official_version(),
-        "command": command,
-        "rows": rows,
-    }
+    result = {**about(options.alone), "command": command, "rows": rows}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"stalls-{time.strftime('%Y%m%d-%H%M%S')}.json").write_text(json.dumps(result, indent=1))
     text = table(rows)

@@ -7,10 +7,7 @@ broker answers 10 for the sends of that sync and 14 from then on; the power cut 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +16,11 @@ from gantry.runtime.system_disk import SystemDisk
 from gantry.store.fsck import check_store
 from tests.crash.history import History
 from tests.crash.load import QUEUES, read_queue, send_until_closed
-from tests.crash.loop_disk import LoopDisk, NoLoopDisk, stop_the_machine
+from tests.crash.loop_disk import LoopDisk, stop_the_machine
 from tests.crash.record import record
 from tests.interop.cluster import GantryBroker
 
 REFUSED_WITHIN_S = 5
-SOURCE = Path(__file__).with_name("failing_sync.c")
 SETTINGS = {
     "mappedFileSizeCommitLog": 1 << 20,
     "flushDiskType": "SYNC_FLUSH",
@@ -43,26 +39,6 @@ class ShimmedBroker(GantryBroker):
     def environment(self) -> dict[str, str]:
         own = {"LD_PRELOAD": str(self.shim), "FAIL_SYNC_AT": str(self.fail_at), "FAIL_SYNC_MARK": str(self.mark)}
         return {**super().environment(), **(own if self.fail_at else {})}
-
-
-@pytest.fixture
-def shim(tmp_path: Path) -> Path:
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("the shim is C and there is no compiler")
-    target = tmp_path / "failing_sync.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(target), str(SOURCE), "-ldl"], check=True)
-    return target
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[LoopDisk]:
-    try:
-        made = LoopDisk(tmp_path, 256)
-    except NoLoopDisk as error:
-        pytest.skip(str(error))
-    yield made
-    made.close()
 
 
 async def load_until_refused(broker: ShimmedBroker, disk: LoopDisk, history: History) -> None:

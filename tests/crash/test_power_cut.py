@@ -11,8 +11,6 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -20,14 +18,13 @@ from gantry.runtime.system_disk import SystemDisk
 from gantry.store.fsck import check_store
 from tests.crash.history import History
 from tests.crash.load import QUEUES, read_queue, send_until_closed
-from tests.crash.loop_disk import LoopDisk, NoLoopDisk, stop_the_machine
+from tests.crash.loop_disk import LoopDisk, stop_the_machine
 from tests.crash.record import record
 from tests.crash.retention import age_all_but_the_newest, wait_for_retention
 from tests.interop.cluster import GantryBroker
 
 CUTS = int(os.environ.get("GANTRY_POWER_CUTS", "25"))
 ACKNOWLEDGED_MIN = 200
-DISK_MIB = 512
 SETTINGS = {
     "mappedFileSizeCommitLog": 1 << 20,
     "mappedFileSizeConsumeQueue": 20 * 100,
@@ -42,16 +39,6 @@ SETTINGS = {
     "defaultTopicQueueNums": QUEUES,
     "diskMaxUsedSpaceRatio": 95,
 }
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[LoopDisk]:
-    try:
-        made = LoopDisk(tmp_path, DISK_MIB)
-    except NoLoopDisk as error:
-        pytest.skip(str(error))
-    yield made
-    made.close()
 
 
 @pytest.mark.slow

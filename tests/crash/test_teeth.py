@@ -10,11 +10,9 @@ import pytest
 from tests.crash.history import History
 from tests.crash.loop_disk import LoopDisk
 from tests.crash.test_failed_sync import SETTINGS as FAILED_SYNC_SETTINGS
-from tests.crash.test_failed_sync import ShimmedBroker, disk, load_until_refused, shim
+from tests.crash.test_failed_sync import ShimmedBroker, load_until_refused
 from tests.crash.test_power_cut import SETTINGS, PowerCutLoop
 from tests.interop.cluster import GantryBroker, ServerFailed
-
-__all__ = ["disk", "shim"]
 
 CUTS_MAX = 40
 DEFECTS = Path(__file__).parent / "defects"
