@@ -26,27 +26,42 @@ class NoLoopDisk(Exception):
 
 
 class LoopDisk:
-    """An ext4 file system in a file, mounted at `path`."""
+    """An ext4 file system in a file, mounted in a mount namespace of its own; `path` leads there from every process.
+
+    Mounted where all the others are, it would be copied into each namespace that another test makes meanwhile, live on there
+    after its unmount, and so come back without power at the next mount.
+    """
 
     def __init__(self, folder: Path, mib: int) -> None:
         """Raises: NoLoopDisk."""
         if os.geteuid() != 0:
             raise NoLoopDisk("mounting a file system needs root")
-        self.path = folder / "disk"
-        self._image = folder / "disk.img"
-        self.path.mkdir()
+        self._image, self._mountpoint = folder / "disk.img", folder / "disk"
+        self._mountpoint.mkdir()
         with self._image.open("wb") as file:
             file.truncate(mib << 20)
         try:
             _run("mkfs.ext4", "-q", "-F", "-m", "0", str(self._image))
+            self._namespace = subprocess.Popen(
+                ["unshare", "-m", "sh", "-c", "echo made && exec cat >/dev/null"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
         except FileNotFoundError as error:
             raise NoLoopDisk(f"{error.filename} is not installed") from None
-        self.mount()
+        assert self._namespace.stdout is not None
+        if self._namespace.stdout.readline() != b"made\n":
+            self._end_namespace()
+            raise NoLoopDisk("no mount namespace can be made here")
+        self.path = Path(f"/proc/{self._namespace.pid}/root{self._mountpoint}")
+        try:
+            self.mount()
+        except NoLoopDisk:
+            self._end_namespace()
+            raise
 
     def mount(self) -> None:
         """Mounts it; the journal is replayed. Raises: NoLoopDisk."""
         try:
-            _run("mount", "-o", "loop", str(self._image), str(self.path))
+            self._run_inside("mount", "-o", "loop", str(self._image), str(self._mountpoint))
         except subprocess.CalledProcessError as error:
             raise NoLoopDisk(f"no loop device can be mounted here: {error.stderr.strip()}") from None
 
@@ -63,7 +78,7 @@ class LoopDisk:
         limit = time.monotonic() + UNMOUNT_TIMEOUT_S
         while True:
             try:
-                _run("umount", str(self.path))
+                self._run_inside("umount", str(self._mountpoint))
             except subprocess.CalledProcessError as error:
                 if time.monotonic() > limit:
                     raise AssertionError(f"{self.path} is still in use: {error.stderr.strip()}") from None
@@ -74,7 +89,15 @@ class LoopDisk:
     def close(self) -> None:
         if os.path.ismount(self.path):
             self.unmount()
+        self._end_namespace()
         self._image.unlink(missing_ok=True)
+
+    def _run_inside(self, *words: str) -> None:
+        _run("nsenter", "-m", "-t", str(self._namespace.pid), *words)
+
+    def _end_namespace(self) -> None:
+        """It ends by itself too, with the test process: its input closes."""
+        self._namespace.communicate()
 
 
 def stop_the_machine(broker: GantryBroker, disk: LoopDisk) -> None:

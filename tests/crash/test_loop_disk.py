@@ -1,0 +1,27 @@
+"""The disk that the power cuts use: what other tests do meanwhile must not keep it alive without power."""
+
+from __future__ import annotations
+
+import subprocess
+
+from tests.crash.loop_disk import LoopDisk
+
+
+def test_a_namespace_made_meanwhile_does_not_hold_the_disk(disk: LoopDisk) -> None:
+    disk.unmount()
+    disk.mount()
+    (disk.path / "kept").write_text("kept")
+    subprocess.run(["sync", "-f", str(disk.path / "kept")], check=True)
+    other = subprocess.Popen(["unshare", "-m", "sh", "-c", "echo made && exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"made\n"
+        (disk.path / "lost").write_text("lost")
+        disk.cut_power()
+        disk.unmount()
+        disk.mount()
+        assert (disk.path / "kept").read_text() == "kept"
+        assert not (disk.path / "lost").exists()
+        (disk.path / "new").write_text("new")
+    finally:
+        other.communicate()
