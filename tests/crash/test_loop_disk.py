@@ -12,7 +12,9 @@ def test_a_namespace_made_meanwhile_does_not_hold_the_disk(disk: LoopDisk) -> No
     disk.mount()
     (disk.path / "kept").write_text("kept")
     subprocess.run(["sync", "-f", str(disk.path / "kept")], check=True)
-    other = subprocess.Popen(["unshare", "-m", "sh", "-c", "echo made && exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    other = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", "echo made && exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == b"made\n"
