@@ -47,7 +47,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Gantry needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; say make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 
-$(INSTALLED): $(VENV)/bin/python pyproject.toml setup.py $(wildcard src/gantry/*/*.h src/gantry/*/*.pyx src/gantry/*/*.pxd src/gantry/*/*/*.pyx src/gantry/*/*/*.pxd)
+$(INSTALLED): $(VENV)/bin/python pyproject.toml setup.py $(wildcard src/gantry/*/*.h src/gantry/*/*.pyx src/gantry/*/*.pxd src/gantry/*/*/*.pyx src/gantry/*/*/*.pxd) $(wildcard $(patsubst %.pxd,%.py,$(wildcard src/gantry/*/*.pxd src/gantry/*/*/*.pxd)))
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
 	@$(BIN)/python -m compileall -q src/gantry
 	@touch $@

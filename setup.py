@@ -4,6 +4,7 @@ Everything else is declared in pyproject.toml. `GANTRY_BUILD_CORE=0` skips the b
 """
 
 import os
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -52,18 +53,26 @@ def extensions() -> list[Extension]:
         if wanted == "1":
             raise
         return []
-    modules = [
-        Extension(
-            name,
-            [f"src/{name.replace('.', '/')}.pyx"],
-            include_dirs=["src"],
-            depends=["src/gantry/_core/fast_bytes.h"],
-            optional=wanted != "1",
-            extra_compile_args=["-O2"],
-        )
-        for name in TWINS
+    twins = [extension(name, "pyx") for name in TWINS]
+    # A .pxd beside a module of the same name: the module is compiled as it stands, its hints are for others.
+    plain = [
+        extension(".".join(types.with_suffix("").parts[1:]), "py")
+        for types in sorted(Path("src").rglob("*.pxd"))
+        if types.with_suffix(".py").exists()
     ]
-    return list(cythonize(modules, language_level=3, quiet=True, include_path=["src"]))
+    options = {"language_level": 3, "quiet": True, "include_path": ["src"]}
+    return [*cythonize(twins, **options), *cythonize(plain, compiler_directives={"annotation_typing": False}, **options)]
+
+
+def extension(name: str, suffix: str) -> Extension:
+    return Extension(
+        name,
+        [f"src/{name.replace('.', '/')}.{suffix}"],
+        include_dirs=["src"],
+        depends=["src/gantry/_core/fast_bytes.h"],
+        optional=wanted != "1",
+        extra_compile_args=["-O2"],
+    )
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": OptionalBuild})

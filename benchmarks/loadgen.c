@@ -47,7 +47,7 @@ static const char *topic;
 static int queues, binary, body_bytes, batch, window, connections;
 static int64_t target, sent, answered, messages, errors;
 static uint64_t *started;
-static uint32_t *latency;
+static uint64_t *latency;
 static int64_t latency_count;
 static int poll_fd;
 static char *template_frame;
@@ -56,7 +56,7 @@ static int topics = 1;
 static int uniq_count;
 static char first_error[256];
 static int timer_fd = -1;
-static uint64_t limit_s = 120, pace_begin;
+static uint64_t limit_s = 120, pace_begin, worst, worst_at;
 
 static uint64_t now_ns(void) {
     struct timespec t;
@@ -316,7 +316,8 @@ static void each_answer(Conn *c, Answer handle) {
 
 static void take_latency(int64_t sequence) {
     uint64_t ns = now_ns() - started[sequence];
-    latency[latency_count++] = ns > 0xffffffffull ? 0xffffffffu : (uint32_t)ns;
+    if (ns > worst) worst = ns, worst_at = started[sequence];
+    latency[latency_count++] = ns;
 }
 
 static void on_sent(Conn *c, int code, int64_t sequence, const char *body, size_t body_len) {
@@ -372,8 +373,7 @@ static void on_e2e(Conn *c, int code, int64_t sequence, const char *body, size_t
         return;
     }
     if (n) {
-        uint64_t ns = now_ns() - e2e_start;
-        latency[latency_count++] = ns > 0xffffffffull ? 0xffffffffu : (uint32_t)ns;
+        latency[latency_count++] = now_ns() - e2e_start;
         messages += n, c->pull_offset += n;
     }
     ask_pull(c, 15000);
@@ -389,7 +389,7 @@ static void on_e2e(Conn *c, int code, int64_t sequence, const char *body, size_t
 }
 
 static int by_value(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return x < y ? -1 : x > y;
 }
 
@@ -515,8 +515,8 @@ int main(int argc, char **argv) {
     qsort(latency, (size_t)latency_count, sizeof *latency, by_value);
 #define AT(q) (latency_count ? (double)latency[(int64_t)((double)(latency_count - 1) * (q))] / 1000.0 : 0.0)
     printf("{\"mode\":\"%s\",\"wanted\":%lld,\"messages\":%lld,\"errors\":%lld,\"seconds\":%.6f,\"per_second\":%.1f,"
-           "\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"generator_cpu_seconds\":%.3f,\"first_error\":\"%s\"}\n",
+           "\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"worst_at_s\":%.3f,\"generator_cpu_seconds\":%.3f,\"first_error\":\"%s\"}\n",
            mode, (long long)wanted, (long long)messages, (long long)errors, seconds, (double)messages / seconds, AT(0.5),
-           AT(0.99), AT(0.999), AT(1.0), cpu, first_error);
+           AT(0.99), AT(0.999), AT(1.0), worst ? (double)(worst_at - begin) / 1e9 : 0.0, cpu, first_error);
     return 0;
 }

@@ -18,15 +18,20 @@ REFUSED_SHARE_MAX = 0.02
 
 
 def build(folder: Path) -> Path:
-    """The compiled generator in `folder`.
+    """The compiled generator in `folder`. Raises: as compiled()."""
+    return compiled(HERE / "loadgen.c", folder)
+
+
+def compiled(source: Path, folder: Path) -> Path:
+    """A program of one C file, in `folder`.
 
     Raises: SystemExit that names what is missing when there is no C compiler.
     """
     compiler = shutil.which("cc") or shutil.which("gcc") or sysconfig.get_config_var("CC")
     if not compiler:
-        raise SystemExit("the benchmark's load generator is C: install a C compiler (Debian: gcc libc6-dev)")
-    target = folder / "loadgen"
-    subprocess.run([compiler, "-O2", "-o", str(target), str(HERE / "loadgen.c")], check=True)
+        raise SystemExit(f"{source.name} is C: install a C compiler (Debian: gcc libc6-dev)")
+    target = folder / source.stem
+    subprocess.run([compiler, "-O2", "-o", str(target), str(source)], check=True)
     return target
 
 

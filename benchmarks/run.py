@@ -21,6 +21,9 @@ from benchmarks import loadgen
 from benchmarks.report import page, table
 from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.servers import (
+    FLOORS,
+    MeasuredAwakeFloor,
+    MeasuredFloor,
     MeasuredGantry,
     MeasuredOfficial,
     MeasuredPure,
@@ -39,7 +42,7 @@ MEMORY_RUNS = 20
 SETTLE_S = 0.3
 """Between runs: what a server still has to write of the last one is not measured with the next."""
 
-Server = MeasuredGantry | MeasuredPure | MeasuredOfficial
+Server = MeasuredGantry | MeasuredPure | MeasuredOfficial | MeasuredFloor
 Figures = dict[str, Any]
 
 
@@ -49,6 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="rounds of each scenario (5, with --short 3)")
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
     parser.add_argument("--alone", action="store_true", help="without the official broker")
+    parser.add_argument("--floor", action="store_true", help="also the least a broker can do on this machine (floor.c)")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/performance.md")
     options = parser.parse_args()
     rounds = options.rounds or (3 if options.short else 5)
@@ -60,7 +64,7 @@ def main() -> None:
         memory: Figures = {}
         for flush in dict.fromkeys(scenario.flush for scenario in chosen):
             group = [scenario for scenario in chosen if scenario.flush == flush]
-            rows += measure(folder / flush, program, group, flush, rounds, options.short, options.alone)
+            rows += measure(folder / flush, program, group, flush, rounds, options)
         if not options.only and not options.short:
             memory = measure_memory(folder / "memory", program, options.alone)
             print("MiB without mapped pages: " + ", ".join(f"{label} {mib:.0f}" for label, mib in memory["mib"].items()))
@@ -82,7 +86,7 @@ def main() -> None:
 
 
 def measure(
-    folder: Path, program: Path, group: list[Scenario], flush: str, rounds: int, short: bool, alone: bool
+    folder: Path, program: Path, group: list[Scenario], flush: str, rounds: int, options: argparse.Namespace
 ) -> list[Figures]:
     """All scenarios of one flush mode, on servers started for it."""
     with ExitStack() as stack:
@@ -90,19 +94,22 @@ def measure(
         for kind in (MeasuredGantry, MeasuredPure):
             if any(scenario.server == kind.label for scenario in group):
                 servers.append(stack.enter_context(kind(folder / kind.label, flush)))
-        join_official(servers, stack, program, folder, flush, alone)
+        join_official(servers, stack, program, folder, flush, options.alone)
+        floors = [MeasuredFloor, MeasuredAwakeFloor] if options.floor else []
+        servers += [stack.enter_context(kind(folder / kind.__name__, flush)) for kind in floors]
         rows = []
         for number, scenario in enumerate(group):
-            measured = [server for server in servers if server.label in (scenario.server, "official")]
+            measured = [server for server in servers if server.label in (scenario.server, "official", *FLOORS)]
             runs: dict[str, list[Figures]] = {server.label: [] for server in measured}
             for round_number in range(rounds):
                 for server in measured if round_number % 2 == 0 else measured[::-1]:
                     topic = f"bench_{number}_{round_number}"
-                    runs[server.label].append(one_run(program, server, scenario, topic, short))
+                    runs[server.label].append(one_run(program, server, scenario, topic, options.short))
             rows.append({"scenario": scenario.name, "runs": runs, "median": {key: median(run) for key, run in runs.items()}})
             print(f"{scenario.name}: " + ", ".join(f"{k} {m['per_second']:,.0f}/s" for k, m in rows[-1]["median"].items()))
         for server in servers:
-            print(f"{server.label}: {anonymous_kib(server.pid) / 1024:.0f} MiB without mapped pages after the {flush} runs")
+            if server.label not in FLOORS:
+                print(f"{server.label}: {anonymous_kib(server.pid) / 1024:.0f} MiB without mapped pages after the {flush} runs")
         return rows
 
 

@@ -1,4 +1,4 @@
-"""The two brokers under load: ours, and the official one with the options its own scripts use (heap made to fit)."""
+"""What is put under load: our broker, the official one with the options its own scripts use (heap made to fit), the floor."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from benchmarks import loadgen
 from tests.interop import artifacts
-from tests.interop.cluster import HOST, GantryBroker, OfficialBroker
+from tests.interop.cluster import HOST, GantryBroker, OfficialBroker, Server, free_port
 
 HEAP = ("-Xms1g", "-Xmx1g", "-XX:MaxDirectMemorySize=1g", "-XX:+UseG1GC", "-XX:G1ReservePercent=25")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -59,6 +60,34 @@ class MeasuredOfficial(OfficialBroker):
         words = super().command()
         java, classpath = words[0], words[words.index("-cp") :]
         return [java, "-server", *HEAP, f"-Duser.home={self.folder}", *classpath]
+
+
+class MeasuredFloor(Server):
+    """The least a broker can do (`floor.c`). It goes to sleep as soon as nothing is there, or looks for more for `spin_us`."""
+
+    kind = "floor"
+    spin_us = 0
+
+    def __init__(self, folder: Path, flush: str) -> None:
+        super().__init__(folder, free_port())
+        self._flush = "sync" if flush == "SYNC_FLUSH" else "async"
+        self._program = loadgen.compiled(Path(__file__).with_name("floor.c"), folder)
+
+    @property
+    def label(self) -> str:
+        return f"floor, {self.spin_us} us" if self.spin_us else "floor"
+
+    def command(self) -> list[str]:
+        return [str(self._program), str(self.port), "log", str(self.spin_us), self._flush]
+
+
+class MeasuredAwakeFloor(MeasuredFloor):
+    """The same, awake for as long as our broker is."""
+
+    spin_us = 50
+
+
+FLOORS = ("floor", f"floor, {MeasuredAwakeFloor.spin_us} us")
 
 
 def cpu_seconds(pid: int) -> float:

@@ -24,7 +24,8 @@ class DefectiveBroker(ShimmedBroker):
     defect = ""
 
     def environment(self) -> dict[str, str]:
-        return {**super().environment(), "PYTHONPATH": str(DEFECTS), "GANTRY_TEST_DEFECT": self.defect}
+        own = {"PYTHONPATH": str(DEFECTS), "GANTRY_TEST_DEFECT": self.defect, "GANTRY_CORE": "python"}
+        return {**super().environment(), **own}
 
 
 def cut_until_told(broker: GantryBroker, disk: LoopDisk) -> None:

@@ -7,7 +7,11 @@
 from __future__ import annotations
 
 import os
-from importlib.machinery import PathFinder
+import sys
+from collections.abc import Sequence
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
+from importlib.util import spec_from_file_location
+from types import ModuleType
 
 from gantry.errors import ConfigError
 
@@ -21,16 +25,45 @@ TWINS = (
 )
 """Compiled modules of the package. They rely on each other, so all of them are used or none."""
 
+COMPILED_AS_THEY_STAND = (
+    "runtime/clock",
+    "runtime/system_file",
+    "runtime/channel",
+    "runtime/connection",
+    "store/disk_state",
+    "store/commit_log",
+    "store/appender",
+    "broker/replicas",
+    "broker/waiting_sends",
+    "broker/hot/turn",
+    "broker/hot/ingest",
+    "broker/hot/busy_poll",
+)
+"""Modules that have no twin: their Python source is what is compiled, with the types that stand in a .pxd beside it."""
+
 
 def missing_twins(package: str) -> list[str]:
-    """Those that were not built. `package` is the folder of the package."""
+    """Those of both kinds that were not built. `package` is the folder of the package."""
     missing = []
-    for twin in TWINS:
-        room, _, name = twin.rpartition("/")
+    for module in TWINS + COMPILED_AS_THEY_STAND:
+        room, _, name = module.rpartition("/")
         # Found, not imported: the rooms they live in stand above this one.
-        if PathFinder.find_spec(name, [os.path.join(package, room)]) is None:
-            missing.append(twin)
+        spec = PathFinder.find_spec(name, [os.path.join(package, room)])
+        if spec is None or spec.origin is None or not spec.origin.endswith(tuple(EXTENSION_SUFFIXES)):
+            missing.append(module)
     return missing
+
+
+class _SourceFirst:
+    """Finds the source of what was compiled as it stands, where otherwise the compiled module goes first."""
+
+    _names = frozenset("gantry." + module.replace("/", ".") for module in COMPILED_AS_THEY_STAND)
+
+    @classmethod
+    def find_spec(cls, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname not in cls._names or not path:
+            return None
+        return spec_from_file_location(fullname, os.path.join(path[0], fullname.rpartition(".")[2] + ".py"))
 
 
 _missing = missing_twins(os.path.dirname(__path__[0]))
@@ -54,6 +87,7 @@ except ImportError as error:
     from gantry._core import _leaf_py as _leaf  # type: ignore[no-redef]
 
     ACCEL = "python"
+    sys.meta_path.insert(0, _SourceFirst)
 
 java_string_hash = _leaf.java_string_hash
 scan_records = _leaf.scan_records

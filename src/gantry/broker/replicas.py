@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 from gantry.store import PutStatus
 
+from .config import SYNC_MASTER
+
 if TYPE_CHECKING:
     from .config import BrokerConfig
+
+_OK = PutStatus.PUT_OK
 
 
 class Replicas:
@@ -27,9 +31,11 @@ class Replicas:
     @property
     def too_few(self) -> bool:
         """Sends are refused before anything is stored."""
-        return self._config.broker_role == "SYNC_MASTER" and self.in_sync_count < self._config.min_in_sync_replicas
+        return self._config.broker_role == SYNC_MASTER and self.in_sync_count < self._config.min_in_sync_replicas
 
     @property
     def weak_status(self) -> PutStatus:
         """How a put ends that waits for the copies: PUT_OK, or what is missing."""
-        return PutStatus.PUT_OK if self.in_sync_count >= self._config.replicas_awaited else PutStatus.SLAVE_NOT_AVAILABLE
+        config = self._config
+        enough = config.broker_role != SYNC_MASTER or self.in_sync_count >= config.replicas_awaited
+        return _OK if enough else PutStatus.SLAVE_NOT_AVAILABLE

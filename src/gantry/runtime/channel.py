@@ -43,12 +43,14 @@ class Channel:
         "_next_opaque",
         "_out",
         "_out_bytes",
+        "_out_bytes_max",
         "_pause_reasons",
         "_pending",
         "_stall_bytes",
         "_stall_ms",
         "_transport",
         "_writable",
+        "_wrote",
         "attributes",
         "close_reason",
         "closed",
@@ -85,16 +87,19 @@ class Channel:
         self._may_pause = may_pause
         self._out: list[bytes] = []
         self._out_bytes = 0
+        self._out_bytes_max = limits.write_buffer_bytes_max
         self._cork_depth = 0
         self._pending: dict[int, asyncio.Future[RemotingCommand]] = {}
         self._next_opaque = 0
         self._writable: list[asyncio.Future[None]] = []
         self._pause_reasons: set[str] = set()
         self._last_write_ms = clock.monotonic_ms()
+        self._wrote = False
+        """Since overdue() looked last: it is cheaper than asking for the time with each write."""
         self._stall_ms = 0
         self._stall_bytes = 0
         self.set_remote(str(peer[0]), int(peer[1]))
-        high = limits.write_buffer_bytes_max
+        high = self._out_bytes_max
         transport.set_write_buffer_limits(high=high, low=high // 4)
 
     def __repr__(self) -> str:
@@ -123,7 +128,7 @@ class Channel:
             self._out.append(data)
             self._out_bytes += len(data)
             # What is corked waits in memory like what the transport holds: it counts for the same bound.
-            if self._out_bytes > self._limits.write_buffer_bytes_max:
+            if self._out_bytes > self._out_bytes_max:
                 self._flush_corked()
             return
         self._flush(data)
@@ -292,7 +297,9 @@ class Channel:
         return self._stall_ms
 
     def overdue(self, now_ms: int, last_read_ms: int) -> str | None:
-        """Why this connection should be closed now, if it should. Times are monotonic."""
+        """Why this connection should be closed now, if it should. Times are monotonic; asked about once a second."""
+        if self._wrote:
+            self._wrote, self._last_write_ms = False, now_ms
         if self.write_paused:
             waiting = self._transport.get_write_buffer_size()
             if waiting < self._stall_bytes:
@@ -316,7 +323,7 @@ class Channel:
     def _flush(self, data: bytes) -> None:
         transport = self._transport
         transport.write(data)
-        self._last_write_ms = self._clock.monotonic_ms()
+        self._wrote = True
         if self.write_paused:
             waiting = transport.get_write_buffer_size()
             if waiting > self._limits.write_buffer_bytes_abort:

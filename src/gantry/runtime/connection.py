@@ -120,15 +120,29 @@ class ConnectionOwner(Protocol):
 class RemotingConnection:
     """An asyncio protocol. A malformed frame ends this connection and touches no other."""
 
-    __slots__ = ("_accepted", "_handshake", "_ingest", "_last_read_ms", "_owner", "_partial_since_ms", "_waiting", "channel")
+    __slots__ = (
+        "_accepted",
+        "_clock",
+        "_handshake",
+        "_has_read",
+        "_ingest",
+        "_last_read_ms",
+        "_owner",
+        "_partial_since_ms",
+        "_waiting",
+        "channel",
+    )
 
     channel: Channel
 
     def __init__(self, owner: ConnectionOwner) -> None:
         self._owner = owner
+        self._clock = owner.clock
         self._accepted = False
         self._handshake: Handshake | None = None
         self._last_read_ms = 0
+        self._has_read = False
+        """Since overdue() looked last: it is cheaper than asking for the time with each read."""
         self._partial_since_ms: int | None = None
         self._waiting: deque[Frame] = deque()
         """Whole frames of the last read that are not served yet."""
@@ -138,7 +152,7 @@ class RemotingConnection:
     def connection_made(self, transport: Transport) -> None:
         owner = self._owner
         self.channel = channel = Channel(transport, owner.clock, owner.limits, may_pause=owner.listens)
-        self._last_read_ms = owner.clock.monotonic_ms()
+        self._last_read_ms = self._clock.monotonic_ms()
         reason = owner.opened(self)
         if reason is not None:
             channel.abort(reason)
@@ -148,16 +162,24 @@ class RemotingConnection:
         self._ingest = owner.make_ingest(channel)
 
     def data_received(self, data: bytes) -> None:
-        if self.channel.closed:
+        channel = self.channel
+        if channel.closed:
             return
-        now_ms = self._last_read_ms = self._owner.clock.monotonic_ms()
-        self._guarded(self._receive, data, now_ms)
+        self._has_read = True
+        # As _guarded does, without its price: this is once for each read.
+        channel.cork()
+        try:
+            self._receive(data)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            channel.uncork()
 
-    def _receive(self, data: bytes, now_ms: int) -> None:
+    def _receive(self, data: bytes) -> None:
         if self._handshake is not None:
             rest = self._handshake.receive(data)
             if rest is None:
-                self._partial_since_ms = self._partial_since_ms or now_ms
+                self._partial_since_ms = self._partial_since_ms or self._clock.monotonic_ms()
                 return
             self._handshake = None
             data = rest
@@ -166,11 +188,11 @@ class RemotingConnection:
         if not ingest.partial:
             self._partial_since_ms = None
         elif frames or self._partial_since_ms is None:
-            self._partial_since_ms = now_ms
+            self._partial_since_ms = self._clock.monotonic_ms()
         if frames:
             self._waiting.extend(frames)
         if self._waiting or ingest.failure is not None:
-            self._serve(now_ms)
+            self._serve(self._clock.monotonic_ms())
 
     def _serve(self, now_ms: int) -> None:
         """Serves what came, until all is done or the peer must take answers first.
@@ -197,7 +219,7 @@ class RemotingConnection:
     def _serve_the_last(self) -> None:
         """A client that leaves sends its last commits and its farewell one-way: they need no answer, so they are still done."""
         waiting, self._waiting = self._waiting, deque()
-        now_ms = self._owner.clock.monotonic_ms()
+        now_ms = self._clock.monotonic_ms()
         for frame in waiting:
             command = decode_frame(frame)
             if command.is_oneway and not command.is_response:
@@ -209,15 +231,20 @@ class RemotingConnection:
         channel.cork()
         try:
             work(*args)
-        except RemoteProtocolError as e:
-            log.warning("connection from %s is closed: %s", channel.remote_address, e)
-            channel.close(str(e))
-        except Exception:
-            # Whatever the bytes were, the answer is a frame or a RemoteProtocolError: this is a defect of ours.
-            log.exception("connection from %s is closed after an internal error", channel.remote_address)
-            channel.abort("internal error")
+        except Exception as error:
+            self._fail(error)
         finally:
             channel.uncork()
+
+    def _fail(self, error: Exception) -> None:
+        channel = self.channel
+        if isinstance(error, RemoteProtocolError):
+            log.warning("connection from %s is closed: %s", channel.remote_address, error)
+            channel.close(str(error))
+        else:
+            # Whatever the bytes were, the answer is a frame or a RemoteProtocolError: this is a defect of ours.
+            log.error("connection from %s is closed after an internal error", channel.remote_address, exc_info=error)
+            channel.abort("internal error")
 
     def eof_received(self) -> bool:
         if self._accepted and not self.channel.closed:
@@ -244,12 +271,14 @@ class RemotingConnection:
     def go_on(self) -> None:
         """Serve what waits: the peer has taken output, or the owner has room again."""
         if self._waiting and not self.channel.closed:
-            self._guarded(self._serve, self._owner.clock.monotonic_ms())
+            self._guarded(self._serve, self._clock.monotonic_ms())
 
     # -- time limits --------------------------------------------------------------------------------------------------
 
     def overdue(self, now_ms: int) -> str | None:
-        """Why this connection should be closed now, if it should. Units: monotonic ms."""
+        """Why this connection should be closed now, if it should. Units: monotonic ms; asked about once a second."""
+        if self._has_read:
+            self._has_read, self._last_read_ms = False, now_ms
         begun = self._partial_since_ms
         if begun is not None and now_ms - begun >= self._owner.limits.frame_timeout_ms:
             return f"a frame is not whole {now_ms - begun} ms after its beginning"

@@ -9,10 +9,12 @@ never a mixture, and the copy `.bak` is a whole earlier one. Order of the steps:
                                                         synced instead where the file system knows no links)
     3  rename `<path>.tmp` to `<path>`
     4  sync the directory
-    5  replace the checksum sidecar, by 1, 3, 4
+    5  replace the checksum sidecar, by 1 and 3 without any sync
 
-A crash between 3 and 5 leaves a sidecar of the old content; so does a Java broker, which writes these files without
-one. That is why a mismatch is only worth a log line, and only a file that does not parse falls back to its copy.
+A crash between 3 and 5 leaves a sidecar of the old content, a power cut after 5 maybe an empty one; so does a Java broker,
+which writes these files without one. That is why a mismatch is only worth a log line, and only a file that does not parse
+falls back to its copy; and why nobody waits for the sidecar (a sync costs milliseconds, on a busy disk seconds: the first
+send to a new topic waits for this).
 The steps use the primitives of the Disk door alone, so a simulated disk can stop at each.
 """
 
@@ -44,13 +46,13 @@ def replace_file(disk: Disk, path: str, data: bytes, *, keep_backup: bool = True
     Raises: DiskFull, DiskFault; then the old file is still there, whole.
     """
     directory = posixpath.dirname(path) or "."
-    _write_synced(disk, path + ".tmp", data)
+    _write(disk, path + ".tmp", data, synced=True)
     if keep_backup and disk.exists(path):
         _keep_copy(disk, path)
     disk.rename(path + ".tmp", path)
     disk.sync_dir(directory)
     if checksum_path is not None:
-        replace_file(disk, checksum_path, checksum_text(data), keep_backup=False)
+        _put_sidecar(disk, checksum_path, checksum_text(data))
 
 
 def make_dirs_synced(disk: Disk, path: str) -> None:
@@ -107,17 +109,27 @@ def _compare_checksum(disk: Disk, path: str, data: bytes, checksum_path: str | N
     if checksum_path is None or not disk.exists(checksum_path):
         return
     if disk.read_file(checksum_path) != checksum_text(data):
-        log.warning("%s is not what was last written by this program (another broker may have written it)", path)
+        log.warning("%s is not what was last written by this program (another broker wrote it, or a power cut came)", path)
 
 
-def _write_synced(disk: Disk, path: str, data: bytes) -> None:
+def _put_sidecar(disk: Disk, path: str, text: bytes) -> None:
+    """What it is for does not depend on it: that it cannot be written is only told."""
+    try:
+        _write(disk, path + ".tmp", text, synced=False)
+        disk.rename(path + ".tmp", path)
+    except DiskError as e:
+        log.warning("%s is not up to date: %s", path, e)
+
+
+def _write(disk: Disk, path: str, data: bytes, *, synced: bool) -> None:
     # What an earlier try left behind is removed first: it may be longer, or poisoned by a failed sync.
     if disk.exists(path):
         disk.unlink(path)
     file = disk.open(path, create=True)
     try:
         file.pwrite(data, 0)
-        file.sync()
+        if synced:
+            file.sync()
     except DiskError:
         file.close()
         _discard(disk, path)
@@ -134,7 +146,7 @@ def _keep_copy(disk: Disk, path: str) -> None:
     except DiskFault as e:
         if e.errno not in _NO_LINKS:
             raise
-        _write_synced(disk, copy, disk.read_file(path))
+        _write(disk, copy, disk.read_file(path), synced=True)
     disk.rename(copy, path + ".bak")
 
 

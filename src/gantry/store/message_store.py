@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from typing import TypeVar
 
-from gantry.errors import DiskError, DiskFull, MessageIllegal, StoreError, StoreReadOnly
+from gantry.errors import DiskError, DiskFull
 from gantry.model import StoreMessage
 from gantry.protocol.disk.consume_queue_unit import UNIT_SIZE, decode_unit
 from gantry.runtime.clock import Clock, TimerHandle
-from gantry.runtime.disk import Disk, DiskFile, DiskLock
+from gantry.runtime.disk import Disk, DiskLock
 from gantry.runtime.replace import make_dirs_synced
 from gantry.runtime.rng import Rng
 
 from .append import AppendPlan, ArrivalListener, PlanRules
+from .appender import Appender
 from .checkpoint import CheckpointWriter
 from .cleanup import CleanupService
 from .commit_log import CommitLog
@@ -25,6 +25,7 @@ from .config import StoreConfig, StorePaths
 from .consume_queue import ConsumeQueue
 from .delay_levels import DelayLevels
 from .disk_state import DiskState
+from .files_ahead import FilesAhead
 from .flush import FlushService
 from .index_service import IndexService
 from .open_file import OpenFileCache
@@ -72,9 +73,6 @@ class MessageStore:
         on_arrive: ArrivalListener | None = None,
     ) -> None:
         self.config = config
-        self.on_arrive = on_arrive
-        self.settle_open_plan: Callable[[], None] | None = None
-        """Ends the plan that is open, by commit or abort: called when somebody else needs the log's end for himself."""
         self.paths = StorePaths(config.store_path_root_dir)
         self.delay_levels = DelayLevels(config.message_delay_level)
         self.stats = StoreStats(clock)
@@ -88,7 +86,9 @@ class MessageStore:
         self._queues = QueueTable(config, self.paths, self._files)
         self._index = IndexService(config, self.paths, disk)
         self._reader = Reader(config, self._log, self._queues, self._index)
-        self._flush = FlushService(config, self._log, disk, clock, on_flushed=self._on_flushed, on_failure=self._on_failure)
+        self._flush = FlushService(
+            config, self._log, disk, clock, on_flushed=lambda: self.appender.on_flushed(), on_failure=self._on_failure
+        )
         self._checkpoint = CheckpointWriter(
             config,
             self.paths,
@@ -113,17 +113,35 @@ class MessageStore:
             state=self.state,
             checkpoint=self._checkpoint,
         )
+        self._files_ahead = FilesAhead(
+            self._log,
+            disk,
+            clock,
+            self.state,
+            window_bytes=config.prefault_window_bytes,
+            spawn=self._spawn,
+            on_full=self._on_full,
+            on_failure=self._on_failure,
+        )
+        self.appender = Appender(
+            config,
+            clock,
+            log_=self._log,
+            rules=PlanRules(config.mapped_file_size_commit_log, self._queues.find_or_create, self.delay_levels),
+            index=self._index,
+            flush=self._flush,
+            checkpoint=self._checkpoint,
+            files_ahead=self._files_ahead,
+            state=self.state,
+            stats=self.stats,
+            on_full=self._on_full,
+            on_failure=self._on_failure,
+            on_arrive=on_arrive,
+        )
+        """What new_plan() and the like do, for the hot path."""
         self._sync_flush = config.is_sync_flush
-        self._queues.before_removal = self._settle
-        self._rules = PlanRules(config.mapped_file_size_commit_log, self._queues.find_or_create, self.delay_levels)
-        self._unsafe: deque[AppendPlan] = deque()
-        self._plan: AppendPlan | None = None
+        self._queues.before_removal = self.appender.settle
         self._lock: DiskLock | None = None
-        self._allocating = False
-        self._allocate_after_ms = 0
-        self._prefaulted = 0
-        self._prefaulting = False
-        self._look_ahead_at = 0
         self._retry: TimerHandle | None = None
         self._started = False
         self._loaded = False
@@ -156,7 +174,6 @@ class MessageStore:
             raise
         self._checkpoint.deleted_topics = recovery.deleted_topics
         self._checkpoint.adopt(recovery.checkpoint, recovery.saved, recovery.point)
-        self._prefaulted = self._log.wrote_offset
         self._loaded = True
         log.info("message store recover end, and the max phy offset = %d", self._log.wrote_offset)
 
@@ -167,11 +184,11 @@ class MessageStore:
         self._flush.start()
         self._checkpoint.start()
         await self._cleanup.start()
-        self._allocate_ahead()
+        self._files_ahead.start()
 
     async def shutdown(self) -> None:
         """Everything on the disk, abort file removed, lock released; a restart then has nothing to do again."""
-        self._settle()
+        self.appender.settle()
         self.state.shut_down = True
         if self._retry is not None:
             self._retry.cancel()
@@ -226,29 +243,7 @@ class MessageStore:
 
         Raises: StoreReadOnly when the store takes no messages (see writable_reason).
         """
-        reason = self.state.reason
-        if reason is not None:
-            raise StoreReadOnly(reason)
-        if self._plan is not None and not self._plan.done:
-            self._settle()
-        if self._plan is not None and not self._plan.done:
-            raise StoreError("a plan is open; it must be committed or aborted before the next one")
-        now_ms = self._clock.now_ms()
-        last = self._log.last_store_timestamp
-        config = self.config
-        plan = self._plan = AppendPlan(
-            self._rules,
-            self._log.wrote_offset,
-            # The wall clock may jump back; store times never do: searches by time rely on it.
-            now_ms if now_ms > last else last,
-            config.max_message_size,
-            config.index_tags_enable,
-        )
-        return plan
-
-    def _settle(self) -> None:
-        if self.settle_open_plan is not None and self._plan is not None and not self._plan.done:
-            self.settle_open_plan()
+        return self.appender.new_plan()
 
     def write(self, plan: AppendPlan) -> None:
         """Puts the plan's bytes into the log: one Disk call for each file they touch.
@@ -256,95 +251,29 @@ class MessageStore:
         Raises: DiskFull (the plan is to be aborted; writing resumes when space is back), DiskFault (the store is read-only
                 from now on).
         """
-        plan.seal()
-        try:
-            for start, data in plan.ranges:
-                self._log.write(start, data)
-        except DiskFull as error:
-            self._on_full(error)
-            raise
-        except DiskError as error:
-            self._on_failure(error)
-            raise
+        self.appender.write(plan)
 
     def commit(self, plan: AppendPlan) -> None:
         """Makes the written records real: queue entries, index entries, offsets; wakes whoever waits for them once safe."""
-        plan.done = True
-        count = plan.count
-        if not count:
-            return
-        log_, checkpoint = self._log, self._checkpoint
-        for start, data in plan.ranges:
-            log_.advance(start, data)
-        timestamp = log_.last_store_timestamp = plan.store_timestamp
-        wrote = log_.wrote_offset
-        checkpoint.newest = (wrote, plan.last_record, timestamp)
-        plan.enter(checkpoint.touched, self._index if self.config.message_index_enable else None)
-        self.stats.count_put(count, wrote - plan.start)
-        if self._sync_flush:
-            self._unsafe.append(plan)
-            self._flush.trigger(wrote)
-        else:
-            plan.expose(self.on_arrive)
-        if wrote >= self._look_ahead_at:
-            self._look_ahead(wrote)
+        self.appender.commit(plan)
 
     def abort(self, plan: AppendPlan) -> None:
         """Forgets the plan: offsets, queues and index are as before, and what was written cannot come back after a crash."""
-        plan.done = True
-        plan.withdraw()
-        try:
-            self._log.erase_above()
-        except DiskError as error:
-            self._on_failure(error)
+        self.appender.abort(plan)
 
     def durable(self, plan: AppendPlan) -> asyncio.Future[PutStatus] | None:
         """When the plan's records are as safe as SYNC_FLUSH promises; None when nobody has to wait for that."""
-        if not self._sync_flush or not plan.must_wait:
-            return None
-        return self._flush.request(plan.end)
+        return self.appender.durable(plan)
 
     async def put(self, message: StoreMessage) -> PutResult:
         """Appends one message and waits as its mode asks. Never raises for what has an official status."""
-        return await self._put([message], batch=False)
+        return await self.appender.put([message], batch=False)
 
     async def put_batch(self, messages: Iterable[StoreMessage]) -> PutResult:
         """Appends messages of one batch, all or none."""
-        return await self._put(list(messages), batch=True)
-
-    async def _put(self, messages: list[StoreMessage], *, batch: bool) -> PutResult:
-        try:
-            plan = self.new_plan()
-        except StoreReadOnly as error:
-            return PutResult(PutStatus.SERVICE_NOT_AVAILABLE, remark=str(error))
-        try:
-            if batch:
-                plan.add_batch(messages)
-            else:
-                plan.add(messages[0])
-            self.write(plan)
-        except MessageIllegal as error:
-            self.abort(plan)
-            status = PutStatus.PROPERTIES_SIZE_EXCEEDED if error.properties_too_long else PutStatus.MESSAGE_ILLEGAL
-            return PutResult(status, remark=error.remark)
-        except DiskError as error:
-            self.abort(plan)
-            self.stats.put_failed_count += 1
-            return PutResult(PutStatus.SERVICE_NOT_AVAILABLE, remark=str(error))
-        except BaseException:
-            self.abort(plan)
-            raise
-        self.commit(plan)
-        waiting = self.durable(plan)
-        return PutResult(PutStatus.PUT_OK if waiting is None else await waiting, plan.records)
+        return await self.appender.put(list(messages), batch=True)
 
     # --- reactions
-
-    def _on_flushed(self) -> None:
-        safe = self._log.flushed_offset
-        unsafe = self._unsafe
-        while unsafe and unsafe[0].end <= safe:
-            unsafe.popleft().expose(self.on_arrive)
 
     def _on_failure(self, error: DiskError) -> None:
         if isinstance(error, DiskFull) and not error.op.startswith(_SYNC):
@@ -371,7 +300,7 @@ class MessageStore:
         if self.state.full_reason is None or self.state.failure is not None:
             return
         self.state.full_reason = None
-        await self._allocate_file(needed=True)
+        await self._files_ahead.allocate(needed=True)
         if self.state.full_reason is None:
             await self._checkpoint.run()
         if self.state.full_reason is None:
@@ -387,72 +316,6 @@ class MessageStore:
         task = asyncio.get_running_loop().create_task(guarded())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-    # --- files ahead
-
-    def _look_ahead(self, wrote: int) -> None:
-        """Makes the next file and prepares pages where it is time, and says when to look again: not at every commit."""
-        log_, window = self._log, self.config.prefault_window_bytes
-        if log_.files_end - wrote < log_.file_size:
-            self._allocate_ahead()
-        if wrote + (window >> 1) > self._prefaulted:
-            self._prefault_ahead()
-        ahead = log_.files_end - log_.file_size + 1
-        if ahead > wrote and window and self._prefaulted - (window >> 1) >= wrote:
-            self._look_ahead_at = min(ahead, self._prefaulted - (window >> 1) + 1)
-        else:
-            self._look_ahead_at = 0  # something is still under way
-
-    def _allocate_ahead(self) -> None:
-        if self._allocating or not self._started or self.state.failure is not None or self.state.shut_down:
-            return
-        if self._clock.monotonic_ms() >= self._allocate_after_ms:
-            self._allocating = True
-            self._spawn(self._allocate_file())
-
-    async def _allocate_file(self, *, needed: bool = False) -> None:
-        """Makes the file after the one being written, so that a roll costs the loop a rename."""
-        log_ = self._log
-        self._allocating = True
-        try:
-            size = log_.file_size
-            wrote = log_.wrote_offset
-            if log_.files and log_.files_end - wrote >= size:
-                return
-            start = log_.files_end if log_.files else wrote - wrote % size
-            staged = await self._disk.run(log_.allocate_staged, start, log_.next_staging_number())
-            log_.install(start, staged)
-        except DiskFull as error:
-            if needed:
-                self._on_full(error)
-            else:
-                # The current file has room still: only a write that needs the next one will be refused.
-                log.warning("the next commit log file cannot be made ahead: %s", error)
-                self._allocate_after_ms = self._clock.monotonic_ms() + _RETRY_SPACE_MS
-        except DiskError as error:
-            self._on_failure(error)
-        finally:
-            self._allocating = False
-
-    def _prefault_ahead(self) -> None:
-        if self._prefaulting or not self.config.prefault_window_bytes or not self._started:
-            return
-        item = self._log.find_file(max(self._prefaulted, self._log.wrote_offset))
-        if item is None:
-            return
-        begin = max(self._prefaulted, self._log.wrote_offset)
-        end = min(begin + self.config.prefault_window_bytes, item.start + self._log.file_size)
-        self._prefaulting = True
-        self._prefaulted = end
-        self._spawn(self._prefault(item.file.handle(), begin - item.start, end - begin))
-
-    async def _prefault(self, file: DiskFile, position: int, length: int) -> None:
-        try:
-            await self._disk.run(file.prefault, position, length)
-        except DiskError as error:
-            log.warning("pages ahead of the writer could not be prepared: %s", error)
-        finally:
-            self._prefaulting = False
 
     # --- reading
 
@@ -639,14 +502,13 @@ class MessageStore:
         and are not dispatched again: a topic of the same name begins at offset 0.
         """
         async with self._checkpoint.lock:
-            self._settle()
+            self.appender.settle()
             removed = [topic for topic in dict.fromkeys(topics) if topic in self._queues.topics]
             if not removed:
                 return []
             end = self._log.wrote_offset
             queues = [queue for topic in removed for queue in self._queues.topics[topic].values()]
-            for plan in self._unsafe:
-                plan.leave_out(queues)
+            self.appender.leave_out(queues)
             for queue in queues:
                 self._checkpoint.forget(queue)
             for topic in removed:

@@ -24,10 +24,6 @@ class StoreStats:
         self.get_missed_count = 0
         self.transferred_count = 0
 
-    def count_put(self, count: int, size: int) -> None:
-        self.put_count += count
-        self.put_size += size
-
     def count_get(self, transferred: int) -> None:
         if transferred:
             self.get_found_count += 1

@@ -26,7 +26,7 @@ from gantry.runtime.clock import Clock
 from gantry.runtime.disk import DiskUsage
 from gantry.runtime.replace import replace_file
 from gantry.runtime.rng import Rng
-from gantry.runtime.system_disk import disk_error
+from gantry.runtime.system_file import disk_error
 
 T = TypeVar("T")
 Keep = Literal["none", "all", "subset"]

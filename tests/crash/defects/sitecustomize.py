@@ -1,6 +1,7 @@
 """Defects on purpose, for a server process of a test: `GANTRY_TEST_DEFECT` names one, and this folder is on its PYTHONPATH.
 
-Python imports a module of this name at its start, so that the product itself knows nothing of them.
+Python imports a module of this name at its start, so that the product itself knows nothing of them. They replace methods,
+which compiled classes do not allow: the process runs on the pure core.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 
 def skip_sync() -> None:
     """What calls itself a sync does nothing."""
-    from gantry.runtime import system_disk
+    from gantry.runtime import system_file
 
-    system_disk._fdatasync = lambda fd: None  # type: ignore[assignment]
+    system_file._fdatasync = lambda fd: None  # type: ignore[assignment]
 
 
 def acknowledge_before_sync() -> None:
@@ -40,19 +41,19 @@ def show_before_sync() -> None:
     """Readers see what is written, and not what is synced. Syncs take long, so that there is something to see."""
     import time
 
-    from gantry.runtime import system_disk
-    from gantry.store.message_store import MessageStore
+    from gantry.runtime import system_file
+    from gantry.store.appender import Appender
 
-    fdatasync = system_disk._fdatasync
+    fdatasync = system_file._fdatasync
 
     def slow(fd: int) -> None:
         time.sleep(0.03)
         fdatasync(fd)
 
-    system_disk._fdatasync = slow
-    commit = MessageStore.commit
+    system_file._fdatasync = slow
+    commit = Appender.commit
 
-    def expose_at_once(self: MessageStore, plan: Any) -> None:
+    def expose_at_once(self: Appender, plan: Any) -> None:
         sync, self._sync_flush = self._sync_flush, False
         try:
             commit(self, plan)
@@ -60,13 +61,13 @@ def show_before_sync() -> None:
             self._sync_flush = sync
         self._flush.trigger(self._log.wrote_offset)
 
-    MessageStore.commit = expose_at_once  # type: ignore[method-assign]
+    Appender.commit = expose_at_once  # type: ignore[method-assign]
 
 
 def retry_failed_sync() -> None:
     """A second sync of the same pages, whose success means nothing: the kernel has told its error once."""
     from gantry.errors import DiskError
-    from gantry.runtime.system_disk import SystemFile
+    from gantry.runtime.system_file import SystemFile
     from gantry.store.commit_log import CommitLog
 
     sync_upto = CommitLog.sync_upto
@@ -78,7 +79,7 @@ def retry_failed_sync() -> None:
             sync_upto(self, target)
 
     def unpoisoned(self: SystemFile, do: Callable[[int], object]) -> None:
-        from gantry.runtime.system_disk import disk_error
+        from gantry.runtime.system_file import disk_error
 
         try:
             do(self._fd)

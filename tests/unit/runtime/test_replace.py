@@ -81,9 +81,27 @@ def test_leftovers_of_an_earlier_try_are_not_mixed_in() -> None:
 def test_once_it_returns_the_new_content_survives() -> None:
     disk = _disk()
     _replace(disk, 1)
+    assert disk.read_file(SUM) == checksum_text(_value(1))
     disk.crash()
     assert disk.read_file(PATH) == _value(1)
+
+
+def test_nobody_waits_for_the_sidecar() -> None:
+    """One sync of the file and one of its directory: the first send to a new topic waits for them."""
+    disk = _disk()
+    disk.fail("sync", nth=2)
+    disk.fail("sync_dir", nth=2)
+    _replace(disk, 1)
     assert disk.read_file(SUM) == checksum_text(_value(1))
+
+
+def test_a_sidecar_that_cannot_be_written_is_told_and_fails_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    disk = _disk()
+    disk.fail("rename", nth=2)
+    _replace(disk, 1)
+    disk.crash()
+    assert load_file(disk, PATH, _parse, checksum_path=SUM) == 1
+    assert f"{SUM} is not up to date" in caplog.text
 
 
 @pytest.mark.parametrize("op", ["open", "create", "pwrite", "sync", "rename", "link", "sync_dir"])

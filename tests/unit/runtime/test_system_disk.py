@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from gantry.errors import DiskFault, DiskFull, StoreLocked
-from gantry.runtime import system_disk
+from gantry.runtime import system_file
 from gantry.runtime.disk import DiskUsage
-from gantry.runtime.system_disk import SystemDisk, disk_error
+from gantry.runtime.system_disk import SystemDisk
+from gantry.runtime.system_file import disk_error
 from gantry.testing import MemoryDisk
 
 
@@ -101,7 +102,7 @@ def test_a_failed_sync_poisons_the_file_for_good(
     file = disk.open(path, create=True, size=4096)
     file.pwrite(b"x", 0)
     if what == "file":
-        monkeypatch.setattr(system_disk, "_fdatasync", broken)
+        monkeypatch.setattr(system_file, "_fdatasync", broken)
         sync = file.sync
     else:
         mapping = file.map()
@@ -146,7 +147,7 @@ def test_syncs_beside_a_failing_one_fail_too(disk: SystemDisk, tmp_path: Path, m
             go_on.wait(10)
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(system_disk, "_fdatasync", broken_once)
+    monkeypatch.setattr(system_file, "_fdatasync", broken_once)
     results: list[str] = []
 
     def sync() -> None:
@@ -179,7 +180,7 @@ def test_close_waits_for_nobody_and_takes_no_descriptor_away(
         go_on.wait(10)
         valid.append(os.fstat(fd).st_ino == os.stat(tmp_path / "a").st_ino)
 
-    monkeypatch.setattr(system_disk, "_fdatasync", slow)
+    monkeypatch.setattr(system_file, "_fdatasync", slow)
     thread = threading.Thread(target=file.sync)
     thread.start()
     assert inside.wait(10)
@@ -309,12 +310,12 @@ def test_a_file_system_that_does_not_tell_has_data_everywhere(
     disk: SystemDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = disk.open(str(tmp_path / "log"), create=True, size=1 << 20)
-    monkeypatch.setattr(system_disk, "_SEEK_DATA", None)
+    monkeypatch.setattr(system_file, "_SEEK_DATA", None)
     assert file.data_after(77) == 77
 
     def refused(fd: int, offset: int, how: int) -> int:
         raise OSError(errno.EINVAL, "Invalid argument")
 
-    monkeypatch.setattr(system_disk, "_SEEK_DATA", 3)
+    monkeypatch.setattr(system_file, "_SEEK_DATA", 3)
     monkeypatch.setattr(os, "lseek", refused)
     assert file.data_after(77) == 77

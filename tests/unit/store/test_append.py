@@ -228,7 +228,7 @@ async def test_the_entry_of_a_delayed_message_says_when_it_is_due() -> None:
     clock = VirtualClock()
     seen: list[int] = []
     store = await started(MemoryDisk(), clock, message_delay_level="1s 5s 2h")
-    store.on_arrive = lambda topic, queue_id, end, code, at, properties: seen.append(code - at)
+    store.appender.on_arrive = lambda topic, queue_id, end, code, at, properties: seen.append(code - at)
     store.watch("SCHEDULE_TOPIC_XXXX", 2, True)
     for level in ("1", "3", "99"):
         await put(store, message("SCHEDULE_TOPIC_XXXX", 2, DELAY=level, TAGS="A"))
@@ -240,7 +240,7 @@ async def test_the_entry_of_a_delayed_message_says_when_it_is_due() -> None:
 async def test_arrival_tells_what_a_waiting_consumer_needs() -> None:
     store = await started(MemoryDisk())
     seen: list[tuple[object, ...]] = []
-    store.on_arrive = lambda *what: seen.append(what)
+    store.appender.on_arrive = lambda *what: seen.append(what)
     await put(store, message(TAGS="nobody waits"))
     store.watch("T", 0, True)
     await put(store, message(TAGS="TagA", x="1"))
@@ -254,7 +254,7 @@ async def test_arrival_tells_what_a_waiting_consumer_needs() -> None:
 async def test_a_queue_can_be_watched_before_its_first_message() -> None:
     store = await started(MemoryDisk())
     seen: list[int] = []
-    store.on_arrive = lambda topic, queue_id, end, *rest: seen.append(end)
+    store.appender.on_arrive = lambda topic, queue_id, end, *rest: seen.append(end)
     store.watch("T", 0, True)
     assert store.topics() == []
     await put(store, message())

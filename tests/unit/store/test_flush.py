@@ -25,7 +25,7 @@ async def test_readable_means_synced() -> None:
     disk = MemoryDisk()
     store = await started(disk, **SYNC)
     arrived: list[int] = []
-    store.on_arrive = lambda topic, queue_id, end, *rest: arrived.append(end)
+    store.appender.on_arrive = lambda topic, queue_id, end, *rest: arrived.append(end)
     store.watch("T", 0, True)
     gate = asyncio.Event()
     disk.before_run = gate.wait

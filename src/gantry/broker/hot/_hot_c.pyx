@@ -697,15 +697,17 @@ cdef class HotEngine:
             return True
         if not short_way(broker):
             return False
-        self._suffix = self._suffix.of(broker)
-        self._suffix_bytes = self._suffix.properties
-        self._store_host = self._suffix.store_host
+        suffix = self._suffix.of(broker)
+        if suffix is not self._suffix or self._table is None:
+            self._suffix = suffix
+            self._suffix_bytes = suffix.properties
+            self._store_host = suffix.store_host
+            self._table = broker.topics.table
+            self._queues = broker.store.queue_table
+            self._batch_bytes_max = broker.config.mapped_file_size_commit_log >> 1
         if self._store_host is None:
             return False
-        self._table = broker.topics.table
-        self._queues = broker.store.queue_table
-        self._batch_bytes_max = broker.config.mapped_file_size_commit_log >> 1
-        plan.suffix = self._suffix
+        plan.suffix = suffix
         return True
 
     cdef Lane _lane(self, Found* topic, int64_t plan_number):
@@ -827,7 +829,7 @@ cdef class HotEngine:
         store_plan = plan.store_plan
         if store_plan is None:
             # Whether it is opened or not, the caller ends it.
-            store_plan = plan.store_plan = self._broker.store.new_plan()
+            store_plan = plan.store_plan = self._broker.store.appender.new_plan()
         if lane.row is None:
             try:
                 lane.row = store_plan._rules.row(lane.name)

@@ -184,10 +184,10 @@ def short_way(broker: BrokerContext) -> bool:
     config = broker.config
     return not (
         config.start_accept_send_request_time_stamp
-        or not perm_name.is_writeable(config.broker_permission)
+        or not config.broker_permission & perm_name.PERM_WRITE
         or broker.replicas.too_few
         or broker.waiting_sends.full
-        or broker.store.writable_reason() is not None
+        or broker.store.state.reason is not None
     )
 
 
@@ -461,7 +461,7 @@ class HotEngine:
             if members is None:
                 return False
             messages = members
-        store_plan = plan.store_plan or broker.store.new_plan()
+        store_plan = plan.store_plan or broker.store.appender.new_plan()
         plan.store_plan = store_plan
         try:
             records = [store_plan.add(messages[0])] if len(messages) == 1 else store_plan.add_batch(messages)

@@ -95,7 +95,8 @@ class PullRequestHold:
         self._channels: dict[int, dict[HeldPull, None]] = {}
         self._wheel: dict[int, dict[HeldPull, None]] = {}
         self._timer: TimerHandle | None = None
-        self._ready: deque[tuple[HeldPull, bool]] = deque()
+        self.ready: deque[tuple[HeldPull, bool]] = deque()
+        """Pulls that were woken and not run yet."""
         self._scheduled = False
         self._count = 0
         self._filter_chars = 0
@@ -156,8 +157,8 @@ class PullRequestHold:
 
     def run_ready(self) -> None:
         """Runs the pulls that a commit has woken, now that it is over; the next turns of the loop would do it otherwise."""
-        for _ in range(min(len(self._ready), RESUMED_AT_ONCE)):
-            self.resume(*self._ready.popleft())
+        for _ in range(min(len(self.ready), RESUMED_AT_ONCE)):
+            self.resume(*self.ready.popleft())
 
     def close(self) -> None:
         """Answers every waiting pull as if its time were over; no further one may wait."""
@@ -168,18 +169,18 @@ class PullRequestHold:
         for waiting in list(self._queues.values()):
             for held in list(waiting):
                 self._wake(held, expired=True)
-        while self._ready:
-            self.resume(*self._ready.popleft())
+        while self.ready:
+            self.resume(*self.ready.popleft())
 
     def _wake(self, held: HeldPull, *, expired: bool = False) -> None:
         self._remove(held)
-        self._ready.append((held, expired))
+        self.ready.append((held, expired))
         self._schedule()
 
     def _run_ready(self) -> None:
         self._scheduled = False
         self.run_ready()
-        if self._ready:
+        if self.ready:
             self._schedule()
 
     def _schedule(self) -> None:

@@ -148,6 +148,9 @@ class BrokerStats:
 
     def put_elapsed(self, elapsed_ms: int, count: int) -> None:
         """The store took so long to accept one request, or one batch of them, with `count` messages."""
+        if not elapsed_ms:
+            self.put_latency.counts[0] += count  # as nearly always
+            return
         if elapsed_ms > self.put_elapsed_max_ms:
             self.put_elapsed_max_ms = elapsed_ms
         self.put_latency.add(elapsed_ms, count)

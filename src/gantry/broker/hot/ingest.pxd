@@ -1,0 +1,12 @@
+# cython: language_level=3
+from gantry.broker.hot.turn cimport HotTurn as CompiledTurn
+
+
+cdef class HotIngest:
+    cdef readonly object failure
+    cdef object _channel
+    cdef object _decoder
+    cdef object _engine
+    cdef CompiledTurn _turn
+
+    cpdef list ingest(self, data)
