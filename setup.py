@@ -13,6 +13,7 @@ wanted = os.environ.get("GANTRY_BUILD_CORE", "auto")
 
 TWINS = (
     "gantry._core._leaf_c",
+    "gantry.runtime._cached_read_c",
     "gantry.store._pending_keys_c",
     "gantry.store._append_c",
     "gantry.broker.hot._headers_c",

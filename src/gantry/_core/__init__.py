@@ -17,6 +17,7 @@ from gantry.errors import ConfigError
 
 TWINS = (
     "_core/_leaf_c",
+    "runtime/_cached_read_c",
     "store/_pending_keys_c",
     "store/_append_c",
     "broker/hot/_headers_c",
@@ -31,10 +32,12 @@ COMPILED_AS_THEY_STAND = (
     "runtime/channel",
     "runtime/connection",
     "store/disk_state",
+    "store/stats",
     "store/commit_log",
     "store/appender",
     "broker/replicas",
     "broker/waiting_sends",
+    "broker/hot/gates",
     "broker/hot/turn",
     "broker/hot/ingest",
     "broker/hot/busy_poll",

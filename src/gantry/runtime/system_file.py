@@ -7,8 +7,15 @@ import mmap
 import os
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from gantry._core import ACCEL
 from gantry.errors import DiskError, DiskFault, DiskFull
+
+if TYPE_CHECKING or ACCEL == "python":
+    from ._cached_read_py import read_cached
+else:
+    from ._cached_read_c import read_cached
 
 _RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 # Too many open files is a lack of room as well: nothing was written, and it passes when connections end.
@@ -165,12 +172,8 @@ class SystemFile:
             length = min(length, max(self._size - offset, 0))
             if length == 0:
                 return b""
-            buffer = bytearray(length)
-            done = os.preadv(fd, [buffer], offset, _RWF_NOWAIT)
-            # A short count means that the rest is not in the page cache (the length was cut to the file's above).
-            return bytes(buffer) if done == length else None
-        except BlockingIOError:
-            return None
+            # A part of it means that the rest is not in the page cache: the length was cut to the file's above.
+            return read_cached(fd, length, offset)
         except OSError as e:
             if e.errno in (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
                 self._nowait = False

@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 
 from gantry.store._append_c cimport AppendPlan as CompiledPlan
 from gantry.store.commit_log cimport CommitLog as CompiledLog
+from gantry.store.stats cimport StoreStats as CompiledStats
 
 
 cdef class Appender:
@@ -17,7 +18,7 @@ cdef class Appender:
     cdef object _checkpoint
     cdef object _files_ahead
     cdef object _state
-    cdef object _stats
+    cdef CompiledStats _stats
     cdef object _on_full
     cdef object _on_failure
     cdef bint _sync_flush

@@ -38,6 +38,7 @@ from gantry.broker.hot._headers_c cimport (
     read_number,
 )
 from gantry.broker.hot._pull_c cimport PullDesk
+from gantry.broker.hot.gates cimport pulls_are_common, sends_are_common
 from gantry.store._append_c cimport AppendPlan, Found, Laid, QueueTail, Scan, TopicRow, is_utf8, scan_properties
 
 from gantry.errors import MessageIllegal, RemoteProtocolError
@@ -46,8 +47,7 @@ from gantry.protocol.message.message_id import encode_host
 from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode
 from gantry.protocol.remoting.frame import Frame, FrameDecoder
 
-from .pull_rules import pulls_are_common
-from ._hot_py import BATCH_COUNT_MAX, RARE_FLAGS, SendSuffix, encoded_answer, short_way
+from ._hot_py import BATCH_COUNT_MAX, RARE_FLAGS, SendSuffix, encoded_answer
 
 cdef int32_t _RARE_FLAGS = RARE_FLAGS
 cdef int32_t _BATCH_COUNT_MAX = BATCH_COUNT_MAX
@@ -567,6 +567,10 @@ cdef class HotEngine:
         self._counted = []
         return taken
 
+    def take_gets(self):
+        """Group, topic, queue id, messages, bytes and requests of answered pulls since the last call."""
+        return self._desk.take_gets()
+
     def answer_held(self, held):
         """See the pure twin."""
         answer = self._desk.answer_held(held)
@@ -695,7 +699,7 @@ cdef class HotEngine:
         broker = self._broker
         if plan.suffix is not None:
             return True
-        if not short_way(broker):
+        if not sends_are_common(broker):
             return False
         suffix = self._suffix.of(broker)
         if suffix is not self._suffix or self._table is None:

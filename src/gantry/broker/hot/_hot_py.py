@@ -12,7 +12,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from gantry.errors import MessageIllegal, RemoteProtocolError
-from gantry.model import StoreMessage, message_const, perm_name, sys_flag, topic_config, topic_validator
+from gantry.model import StoreMessage, message_const, sys_flag, topic_config, topic_validator
 from gantry.protocol.message.batch import decode_batch, join_properties
 from gantry.protocol.message.message_id import encode_host
 from gantry.protocol.message.properties import find_property
@@ -28,6 +28,8 @@ from gantry.protocol.remoting.command import (
 from gantry.protocol.remoting.frame import PREFIX_BYTES, Frame, FrameDecoder
 from gantry.protocol.remoting.header.send_message import SendMessageRequestHeader
 from gantry.protocol.remoting.header.send_message_v2 import SendMessageRequestHeaderV2
+
+from .gates import sends_are_common
 
 if TYPE_CHECKING:
     from gantry.model import Host
@@ -179,18 +181,6 @@ class SendSuffix:
         return self if seen == self._seen else SendSuffix(seen)
 
 
-def short_way(broker: BrokerContext) -> bool:
-    """Whether any send may take the short way now."""
-    config = broker.config
-    return not (
-        config.start_accept_send_request_time_stamp
-        or not config.broker_permission & perm_name.PERM_WRITE
-        or broker.replicas.too_few
-        or broker.waiting_sends.full
-        or broker.store.state.reason is not None
-    )
-
-
 def encoded_answer(
     suffix: SendSuffix, opaque: int, serialize_type: int, code: int, remark: str | None, fields: dict[str, str]
 ) -> bytes:
@@ -340,6 +330,10 @@ class HotEngine:
         counts, self._counts = self._counts, {}
         return [(topic, queue_id, row[0], row[1], row[2]) for (topic, queue_id), row in counts.items()]
 
+    def take_gets(self) -> list[tuple[str, str, int, int, int, int]]:
+        """Of pulls that the engine answers itself, which this twin never does."""
+        return []
+
     def decoder(self, frame_bytes_max: int, header_bytes_max: int) -> FrameDecoder:
         """What keeps the bytes of one connection."""
         return FrameDecoder(frame_bytes_max, header_bytes_max)
@@ -380,7 +374,7 @@ class HotEngine:
 
     def _accepts(self, plan: HotPlan) -> bool:
         if plan.suffix is None:
-            if not short_way(self._broker):
+            if not sends_are_common(self._broker):
                 return False
             self._suffix = self._suffix.of(self._broker)
             if self._suffix.store_host is None:

@@ -3,6 +3,14 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from gantry.broker.hot._headers_c cimport Header
 from gantry.store._append_c cimport HotTail, QueueTail, Spans
+from gantry.store.stats cimport StoreStats
+
+
+cdef struct PullSlot:
+    int64_t messages
+    int64_t bytes
+    int64_t requests
+    bint counted
 
 
 cdef class PullLane:
@@ -18,6 +26,10 @@ cdef class PullLane:
     cdef int64_t codes[16]
     cdef int code_count
     cdef bint own
+    cdef str offsets_key
+    cdef PullSlot* slots
+    cdef Py_ssize_t slot_count
+    cdef int reserve(self, Py_ssize_t count) except -1
 
 
 cdef struct Gathered:
@@ -39,11 +51,15 @@ cdef class PullDesk:
     cdef bytes _last_key
     cdef const uint8_t** _places
     cdef Py_ssize_t* _sizes
+    cdef list _counted
+    cdef StoreStats _store_stats
     cdef bytes answer(self, Header* header, uint8_t serialize_type, channel)
     cdef PullLane _lane(self, Header* header, bint own)
     cdef PullLane _new_lane(self, bytes key, Header* header, bint own)
     cdef bint _still_holds(self, PullLane lane, Header* header) except -1
     cdef QueueTail _queue(self, PullLane lane, int64_t queue_id)
+    cdef int _count(self, PullLane lane, int64_t queue_id, Gathered* found) except -1
+    cdef list take_gets(self)
     cdef bint _gather(self, PullLane lane, QueueTail queue, int64_t offset, int64_t max_offset, int64_t count_max,
                       int64_t bytes_max, list held, Gathered* found) except -1
     cdef bytes _encode(self, Header* header, uint8_t serialize_type, PullLane lane, Gathered* found, int64_t min_offset,

@@ -7,7 +7,7 @@ says; what is answered is, byte for byte, what the processor would answer.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from gantry.broker.hot._headers_c cimport (
@@ -34,14 +34,16 @@ from gantry.broker.hot._headers_c cimport (
     put_text,
     read_number,
 )
+from gantry.broker.hot.gates cimport pulls_are_common
 from gantry.store._append_c cimport HotTail, QueueTail, Spans, crc32
 
 from gantry.model import names
 from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode
 
+from ..offset.consumer_offset_manager import SEPARATOR
 from ..processor.pull_message import BODY_BYTES_MAX
 from .pull_rules import COMMIT_OFFSET as _COMMIT_OFFSET, OWN_SUBSCRIPTION as _OWN_SUBSCRIPTION
-from .pull_rules import own_subscription, pull_rule, pulls_are_common
+from .pull_rules import own_subscription, pull_rule
 
 cdef int64_t COMMITS = _COMMIT_OFFSET
 cdef int64_t OWN = _OWN_SUBSCRIPTION
@@ -69,12 +71,27 @@ cdef class PullLane:
         self.queues = []
         self.queue_changes = -1
 
+    def __dealloc__(self):
+        free(self.slots)
+
+    cdef int reserve(self, Py_ssize_t count) except -1:
+        cdef PullSlot* grown
+        if count > self.slot_count:
+            grown = <PullSlot*>realloc(self.slots, count * sizeof(PullSlot))
+            if grown == NULL:
+                raise MemoryError
+            memset(grown + self.slot_count, 0, (count - self.slot_count) * sizeof(PullSlot))
+            self.slots = grown
+            self.slot_count = count
+        return 0
+
 
 cdef class PullDesk:
     """Answers pulls for one broker."""
 
     def __cinit__(self):
         self._lanes = {}
+        self._counted = []
         self._places = <const uint8_t**>malloc(COUNT_MAX * sizeof(uint8_t*))
         self._sizes = <Py_ssize_t*>malloc(COUNT_MAX * sizeof(Py_ssize_t))
         if self._places == NULL or self._sizes == NULL:
@@ -83,6 +100,7 @@ cdef class PullDesk:
     def __init__(self, broker):
         self._broker = broker
         self._store = broker.store
+        self._store_stats = broker.store.stats
         self._log = broker.store.commit_log
         self._hot_tail = self._log.hot_tail
         self._spans = self._log.spans
@@ -152,10 +170,40 @@ cdef class PullDesk:
             broker.offsets.commit(
                 lane.group_name, lane.topic_name, queue_id, min(commit_offset, max_offset), channel.remote_address
             )
-        broker.stats.group_get(lane.group_name, lane.topic_name, queue_id, found.count, found.size)
-        broker.offsets.commit_pull(lane.group_name, lane.topic_name, queue_id, found.next_offset)
-        self._store.stats.count_get(found.count)
+        self._count(lane, queue_id, &found)
+        offsets = broker.offsets.pull_table.get(lane.offsets_key)
+        if offsets is None:
+            broker.offsets.commit_pull(lane.group_name, lane.topic_name, queue_id, found.next_offset)
+        else:
+            offsets[queue_id] = found.next_offset
+        self._store_stats.count_get(found.count)
         return made
+
+    cdef int _count(self, PullLane lane, int64_t queue_id, Gathered* found) except -1:
+        cdef PullSlot* slot
+        if queue_id >= lane.slot_count:
+            lane.reserve(<Py_ssize_t>queue_id + 1)
+        slot = &lane.slots[queue_id]
+        slot.messages += found.count
+        slot.bytes += found.size
+        slot.requests += 1
+        if not slot.counted:
+            slot.counted = True
+            self._counted.append((lane, queue_id))
+        return 0
+
+    cdef list take_gets(self):
+        cdef PullLane lane
+        cdef PullSlot* slot
+        cdef int64_t queue_id
+        cdef list taken = []
+        if self._counted:
+            for lane, queue_id in self._counted:
+                slot = &lane.slots[queue_id]
+                taken.append((lane.group_name, lane.topic_name, queue_id, slot.messages, slot.bytes, slot.requests))
+                memset(slot, 0, sizeof(PullSlot))
+            self._counted = []
+        return taken
 
     def answer_held(self, held):
         """The whole frame of the answer to a pull that waited; None when the processor must run it again.
@@ -252,6 +300,7 @@ cdef class PullDesk:
         lane = PullLane()
         lane.group_name = group
         lane.topic_name = topic
+        lane.offsets_key = topic + SEPARATOR + group
         lane.rule = rule
         lane.own = own
         lane.own_text = text

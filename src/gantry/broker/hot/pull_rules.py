@@ -35,18 +35,6 @@ class PullRule(NamedTuple):
     codes: tuple[int, ...]
 
 
-def pulls_are_common(broker: BrokerContext) -> bool:
-    """Whether any pull may take the short way now."""
-    config = broker.config
-    return (
-        perm_name.is_readable(config.broker_permission)
-        and not config.reject_pull_consumer_enable
-        and not config.slave_read_enable
-        and not broker.subscriptions.forbidden_table
-        and not broker.offsets.reset_table
-    )
-
-
 def pull_rule(broker: BrokerContext, group_name: str, topic_name: str, own: SubscriptionData | None) -> PullRule | None:
     """The rule for a group and a topic; `own` is the subscription that came with the pull, None to ask the heartbeats.
 

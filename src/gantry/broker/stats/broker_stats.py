@@ -61,6 +61,9 @@ class HotCounts(Protocol):
     def take_counts(self) -> Iterable[tuple[str, int, int, int, int]]:
         """Topic, queue id, messages, bytes and requests, a row a queue; not those of the totals again."""
 
+    def take_gets(self) -> Iterable[tuple[str, str, int, int, int, int]]:
+        """Group, topic, queue id, messages, bytes and requests of what was handed out, a row a group and queue."""
+
 
 class _TopicPut:
     __slots__ = ("by_queue", "nums", "size", "system")
@@ -101,7 +104,7 @@ class BrokerStats:
         self.put_failed = 0
         self.put_latency = LatencyHistogram()
         self.put_elapsed_max_ms = 0
-        self.get_found_times = 0
+        self._get_found_times = 0
         self.get_miss_times = 0
         self.boot_timestamp = clock.now_ms()
         self._boot_monotonic_ms = clock.monotonic_ms()
@@ -159,36 +162,27 @@ class BrokerStats:
         """Messages that the store did not accept."""
         self.put_failed += count
 
-    def group_get(self, group: str, topic: str, queue_id: int, count: int, size: int) -> None:
-        """`count` messages of together `size` bytes were handed to a group by one request."""
+    def group_get(self, group: str, topic: str, queue_id: int, count: int, size: int, times: int = 1) -> None:
+        """`count` messages of together `size` bytes were handed to a group by `times` requests."""
         get = self._group_gets.get((topic, group))
         if get is None:
             key = f"{topic}@{group}"
             get = self._group_gets[(topic, group)] = _TopicPut(
                 self._item(GROUP_GET_NUMS, key), self._item(GROUP_GET_SIZE, key), system=self._is_system_topic(topic)
             )
-        get.nums.value += count
-        get.nums.times += 1
-        get.size.value += size
-        get.size.times += 1
-        self.get_found_times += 1
-        broker = self._broker_get
-        broker.value += count
-        broker.times += 1
+        get.nums.add(count, times)
+        get.size.add(size, times)
+        self._get_found_times += times
+        self._broker_get.add(count, times)
         if not get.system:
-            broker = self._broker_get_user
-            broker.value += count
-            broker.times += 1
+            self._broker_get_user.add(count, times)
         if self._queue_stats:
             queue = get.by_queue.get(queue_id)
             if queue is None:
                 key = f"{topic}@{queue_id}@{group}"
                 queue = get.by_queue[queue_id] = (self._item(QUEUE_GET_NUMS, key), self._item(QUEUE_GET_SIZE, key))
-            nums, sizes = queue
-            nums.value += count
-            nums.times += 1
-            sizes.value += size
-            sizes.times += 1
+            queue[0].add(count, times)
+            queue[1].add(size, times)
 
     def get_miss(self) -> None:
         """A pull found nothing."""
@@ -205,8 +199,10 @@ class BrokerStats:
     # -- what the hot path has counted
 
     def _settle_totals(self) -> None:
-        """What all topics have together; few look at more."""
+        """What all topics have together, and what was handed out; few look at more."""
         if self.hot is not None:
+            for row in self.hot.take_gets():
+                self.group_get(*row)
             count, size, times, system_count, system_times = self.hot.take_totals()
             if times:
                 self._all_puts(count, size, times, count - system_count, times - system_times)
@@ -249,6 +245,7 @@ class BrokerStats:
     @property
     def get_total(self) -> int:
         """Messages handed out since the start."""
+        self._settle_totals()
         return self._broker_get.value
 
     @property
@@ -260,6 +257,7 @@ class BrokerStats:
     @property
     def user_get_total(self) -> int:
         """Messages handed out since the start from topics that are not the system's."""
+        self._settle_totals()
         return self._broker_get_user.value
 
     @property
@@ -269,7 +267,7 @@ class BrokerStats:
             put_times=self.put_total,
             put_failed=self.put_failed,
             put_size=self._put_size_total,
-            get_found=self.get_found_times,
+            get_found=self._get_found_times,
             get_miss=self.get_miss_times,
             get_transferred=self.get_total,
         )
@@ -297,6 +295,7 @@ class BrokerStats:
 
     def group_deleted(self, group: str) -> None:
         """Drops the counters that speak of a consumer group."""
+        self._settle()
         for pair in [pair for pair in self._group_gets if pair[1] == group]:
             del self._group_gets[pair]
         for name, table in self._tables.items():
