@@ -37,6 +37,7 @@ COMPILED_AS_THEY_STAND = (
     "store/appender",
     "broker/replicas",
     "broker/waiting_sends",
+    "broker/long_polling/pull_request_hold",
     "broker/hot/gates",
     "broker/hot/turn",
     "broker/hot/ingest",

@@ -152,7 +152,7 @@ class ConsumerManager:
         key, now_ms = (group, topic), self._clock.monotonic_ms()
         known = self._compensations.get(key)
         if known is not None:
-            if known.subscription is subscription and now_ms - known.seen_monotonic_ms < COMPENSATION_RENEWED_MS:
+            if known.subscription == subscription and now_ms - known.seen_monotonic_ms < COMPENSATION_RENEWED_MS:
                 return
             self._forget_compensation(key)
         chars = len(subscription.sub_string)
