@@ -18,14 +18,15 @@ dev: $(INSTALLED)   ## name server and broker in one process, until Ctrl-C
 	$(BIN)/gantry dev
 
 test: $(INSTALLED)  ## unit, property, crash and end-to-end tests
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup tests/unit tests/property tests/crash tests/e2e
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup tests/unit tests/property tests/crash tests/simulation tests/e2e
 
 crash: $(INSTALLED) ## kills, power cuts, failed syncs, seeded defects: about five minutes
-	$(BIN)/python -m pytest -q -n $(WORKERS) tests/crash
+	$(BIN)/python -m pytest -q -n $(WORKERS) tests/crash tests/simulation
 
 crash-night: $(INSTALLED) ## the same for an hour or so; what was done adds up in docs/crash-runs.jsonl
 	GANTRY_CRASH_RECORD=docs/crash-runs.jsonl GANTRY_KILL_CYCLES=700 GANTRY_POWER_CUTS=700 \
-		$(BIN)/python -m pytest -q -n $(WORKERS) tests/crash
+		GANTRY_SIMULATED_SEEDS=200 GANTRY_SIMULATED_MINUTES=10 GANTRY_SIMULATED_FIRST=$$(date +%s) \
+		$(BIN)/python -m pytest -q -n $(WORKERS) tests/crash tests/simulation
 	$(BIN)/python -m tests.crash.record --write-docs
 
 lint: $(VENV)/.installed-lint   ## ruff and mypy

@@ -473,6 +473,11 @@ class MessageStore:
         return self._log.wrote_offset
 
     @property
+    def last_store_timestamp(self) -> int:
+        """Of the newest message, wall clock ms; ahead of the clock after that has jumped back."""
+        return self._log.last_store_timestamp
+
+    @property
     def flushed_offset(self) -> int:
         """Everything below is on the disk."""
         return self._log.flushed_offset

@@ -42,23 +42,50 @@ DELIVER_COUNT_MAX = 32
 DELIVER_BYTES_MAX = 4 * 1024 * 1024
 WAIT_MS_MAX = 1000
 """The wall clock may jump: look at it at least so often while something waits."""
+CLOCK_STEP_MS = 1000
+"""A message that seems to be due so much later than its level can mean was stored before the wall clock jumped back."""
 RETRY_MS = 1000
 PERSIST_INTERVAL_MS = 10_000
 
 
 class _Level:
-    """One delay level. `due_ms` is when to look at its queue again: wall clock, None while it is empty."""
+    """One delay level. `due_ms` is when to look at its queue again: wall clock, None while it is empty.
 
-    __slots__ = ("delivered", "due_ms", "number", "offset", "queue_id", "safe_offset")
+    After the wall clock has jumped back, what a message says of its time is too late: one that was there before by what the
+    clock lost (`jumps`), one that came later by what the clock still lacks, because store times never go back; of those
+    is kept when they came (`came`). What this process knows neither of has waited long enough, as in the original.
+    """
 
-    def __init__(self, number: int, offset: int) -> None:
+    __slots__ = ("came", "delay_ms", "delivered", "due_ms", "jumps", "number", "offset", "queue_id", "safe_offset")
+
+    def __init__(self, number: int, offset: int, delay_ms: int) -> None:
         self.number = number
+        self.delay_ms = delay_ms
+        self.came: deque[tuple[int, int]] = deque()
+        """Queue offset and monotonic ms of messages that came while the wall clock was behind the store."""
+        self.jumps: deque[tuple[int, int]] = deque()
+        """Queue offset of the end at a jump, and the ms the clock lost."""
         self.queue_id = level_queue_id(number)
         self.offset = offset
         self.safe_offset = offset
         self.due_ms: int | None = 0
         self.delivered: deque[tuple[int, int]] = deque()
         """(offset after a delivery, end of the delivered copy in the log), not yet certainly on disk."""
+
+    def is_possible(self, due_ms: int, now_ms: int) -> bool:
+        """Whether a message may be due that late, by this clock."""
+        return due_ms <= now_ms + self.delay_ms + CLOCK_STEP_MS
+
+    def corrected(self, offset: int, due_ms: int, now_ms: int, monotonic_ms: int) -> int:
+        """When the message at this offset, the first of the level, is due by the clock as it is now."""
+        while self.came and self.came[0][0] < offset:
+            self.came.popleft()
+        while self.jumps and self.jumps[0][0] <= offset:
+            self.jumps.popleft()
+        if self.came and self.came[0][0] == offset:
+            return now_ms + self.came[0][1] + self.delay_ms - monotonic_ms
+        due_ms -= sum(lost_ms for _, lost_ms in self.jumps)
+        return due_ms if self.is_possible(due_ms, now_ms) else now_ms
 
 
 class ScheduleMessageService:
@@ -88,6 +115,8 @@ class ScheduleMessageService:
         self._wake: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
         self._last_save_ms = 0
+        self._ahead_ms = 0
+        """Of the wall clock, before monotonic time, when it was looked at last."""
         self.file = ConfigFile(
             disk, posixpath.join(directory, "delayOffset.json"), self.to_json_value, checksum_dir=checksum_dir
         )
@@ -122,8 +151,9 @@ class ScheduleMessageService:
     async def start(self) -> None:
         """Begins delivering; the store is loaded."""
         for number in range(1, self.max_delay_level + 1):
-            self._levels[number] = _Level(number, await self._corrected(number))
+            self._levels[number] = _Level(number, await self._corrected(number), self.levels.delay_ms(number))
         self._wake = asyncio.Event()
+        self._ahead_ms = self._clock.now_ms() - self._clock.monotonic_ms()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def shutdown(self) -> None:
@@ -142,7 +172,11 @@ class ScheduleMessageService:
     def message_arrived(self, queue_id: int) -> None:
         """A message began to wait. Called by the store's dispatch, from inside a commit."""
         level = self._levels.get(queue_id + 1)
-        if level is not None and level.due_ms is None and self._wake is not None:
+        if level is None:
+            return
+        if self._store.last_store_timestamp > self._clock.now_ms() + CLOCK_STEP_MS:
+            level.came.append((self._store.max_offset(TOPIC, queue_id) - 1, self._clock.monotonic_ms()))
+        if level.due_ms is None and self._wake is not None:
             level.due_ms = 0
             self._wake.set()
 
@@ -170,6 +204,7 @@ class ScheduleMessageService:
         while True:
             self._wake.clear()
             now = self._clock.now_ms()
+            self._look_at_the_clock(now)
             for level in self._levels.values():
                 if level.due_ms is not None and level.due_ms <= now:
                     try:
@@ -182,6 +217,16 @@ class ScheduleMessageService:
                             log.exception("delivering delayed messages of level %d failed, it is tried again", level.number)
             await self._save_sometimes()
             await self._wait()
+
+    def _look_at_the_clock(self, now_ms: int) -> None:
+        ahead_ms = now_ms - self._clock.monotonic_ms()
+        lost_ms, self._ahead_ms = self._ahead_ms - ahead_ms, ahead_ms
+        if lost_ms > CLOCK_STEP_MS:
+            log.warning("the wall clock has jumped back by %d ms; delayed messages keep their times", lost_ms)
+            for level in self._levels.values():
+                if level.due_ms is not None:
+                    level.jumps.append((self._store.max_offset(TOPIC, level.queue_id), lost_ms))
+                    level.due_ms = 0
 
     async def _wait(self) -> None:
         assert self._wake is not None
@@ -235,7 +280,10 @@ class ScheduleMessageService:
             base, due = level.offset, []
             for record in result.views:
                 # Entries whose record is gone are passed over, so the record itself says which entry it is of.
-                due_ms = due_times[RecordView(record).queue_offset - base]
+                offset = RecordView(record).queue_offset
+                due_ms = due_times[offset - base]
+                if due_ms > now:
+                    due_ms = level.corrected(offset, due_ms, now, self._clock.monotonic_ms())
                 if due_ms > now:
                     level.due_ms = due_ms
                     break
