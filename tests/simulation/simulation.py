@@ -150,6 +150,7 @@ class Simulation:
 
     async def _consume(self, messages: list[MessageExt]) -> ConsumeResult:
         if self._rng.random() < LATER_SHARE:
+            self.ledger.given_back.update(message.body for message in messages)
             return ConsumeResult.RECONSUME_LATER
         for message in messages:
             self.ledger.consumed[message.body] += 1
