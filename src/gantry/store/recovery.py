@@ -267,7 +267,8 @@ class Recovery:
             self._write_again(max(synced, scan_start), end)
         dispatch_from = self._load_queues(directories, state, scan_start, end)
         index_from = self._load_index(state)
-        changed = self._dispatch(min(dispatch_from, index_from), end)
+        # What was dispatched last may lie below a log that has lost its beginning: there is nothing to walk there.
+        changed = self._dispatch(max(min(dispatch_from, index_from), self._log.min_offset), end)
         self._restore_offsets()
         if changed or self._touched or not self._is_settled(state, end):
             self._save(end)

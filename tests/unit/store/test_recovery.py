@@ -305,6 +305,23 @@ async def test_a_crash_before_dispatch_of_a_rolled_file_dispatches_it_all() -> N
     assert len(await all_bodies(store)) == 30
 
 
+async def test_a_log_whose_beginning_is_gone_is_dispatched_from_where_it_begins() -> None:
+    """The first file was lost before anything was synced: its name was not on the disk yet, that of the second one was."""
+    disk = MemoryDisk()
+    await filled(disk, 60, mapped_file_size_commit_log=4096)
+    disk.crash(keep="all")
+    disk.unlink(LOG.format(0))
+    store = await started(disk, mapped_file_size_commit_log=4096)
+    found = await all_bodies(store)
+    assert 0 < len(found) < 60
+    assert found == [b"body-%02d" % number for number in range(60 - len(found), 60)]
+    for number in range(60, 63):
+        await put(store, message(queue_id=number % 3, body=b"body-%02d" % number))
+    assert await all_bodies(store) == [*found, b"body-60", b"body-61", b"body-62"]
+    await store.shutdown()
+    assert check_store(disk, ROOT) == []
+
+
 async def test_a_failed_start_gives_the_lock_back() -> None:
     disk = MemoryDisk()
     await (await filled(disk)).shutdown()
