@@ -52,6 +52,23 @@ def test_promises_hold_under_faults(seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(620)
+@pytest.mark.parametrize(
+    ("defect", "seed", "said"),
+    [
+        ("acknowledge_before_sync", 1, "C1|C14|acknowledged sends are not readable"),
+        ("cut_one_record_too_many", 5, "C6|C14|could be read before"),
+        ("wait_by_the_wall_clock", 5, "C14"),
+    ],
+)
+def test_it_tells_a_defect(defect: str, seed: int, said: str) -> None:
+    """Of those in tests/crash/defects, on the pure core: compiled classes cannot be made wrong from outside."""
+    own = {"PYTHONPATH": str(ROOT / "tests/crash/defects"), "GANTRY_TEST_DEFECT": defect, "GANTRY_CORE": "python"}
+    with pytest.raises(AssertionError, match=said):
+        simulate(seed, "SYNC_FLUSH", 10, **own)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(620)
 def test_the_same_seed_gives_the_same_trace_on_either_core() -> None:
     hashes = [simulate(11, "SYNC_FLUSH", 1, GANTRY_CORE=core)[4] for core in ("auto", "auto", "python")]
     assert len(set(hashes)) == 1, hashes

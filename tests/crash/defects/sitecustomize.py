@@ -90,9 +90,38 @@ def retry_failed_sync() -> None:
     SystemFile._sync_by = unpoisoned  # type: ignore[method-assign]
 
 
+def cut_one_record_too_many() -> None:
+    """Recovery after a crash drops the last whole record of the log."""
+    from gantry.store.recovery import Recovery
+
+    find_end = Recovery._find_end
+
+    def short(self: Recovery, start: int, synced: int) -> int:
+        end = find_end(self, start, synced)
+        last = self.point.record_offset
+        return last if last >= start and not self.report.clean_stop else end
+
+    Recovery._find_end = short  # type: ignore[method-assign]
+
+
+def wait_by_the_wall_clock() -> None:
+    """Delayed messages come when the wall clock says what was written, whatever it did meanwhile."""
+    from gantry.broker.schedule import schedule_message_service
+
+    schedule_message_service._Level.corrected = lambda self, offset, due_ms, now_ms, monotonic_ms: due_ms  # type: ignore[method-assign]
+
+
 DEFECTS = {
-    defect.__name__: defect for defect in (skip_sync, acknowledge_before_sync, show_before_sync, retry_failed_sync)
-}  # fmt: skip
+    defect.__name__: defect
+    for defect in (
+        skip_sync,
+        acknowledge_before_sync,
+        show_before_sync,
+        retry_failed_sync,
+        cut_one_record_too_many,
+        wait_by_the_wall_clock,
+    )
+}
 
 if name := os.environ.get("GANTRY_TEST_DEFECT"):
     DEFECTS[name]()
