@@ -55,7 +55,7 @@ def extensions() -> list[Extension]:
             raise
         return []
     twins = [extension(name, "pyx") for name in TWINS]
-    # A .pxd beside a module of the same name: the module is compiled as it stands, its hints are for others.
+    # A .pxd beside a module of the same name: the module is compiled as it stands; its own hints are no C types.
     plain = [
         extension(".".join(types.with_suffix("").parts[1:]), "py")
         for types in sorted(Path("src").rglob("*.pxd"))

@@ -22,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shared.h"
+
 #define READ_BYTES (1 << 18)
 #define FILE_BYTES (1ll << 30)
 #define RECORD_BYTES 318 /* 128 B of body, the properties of the generator, those of a broker */
@@ -43,19 +45,10 @@ static int answered_count, unsynced;
 static Conn *waiting;
 static char record[PULL_COUNT * RECORD_BYTES];
 
-static void die(const char *what) {
-    perror(what);
-    exit(2);
-}
 static uint64_t now_us(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000ull + (uint64_t)t.tv_nsec / 1000;
-}
-static void put4(char *p, uint32_t v) { p[0] = (char)(v >> 24), p[1] = (char)(v >> 16), p[2] = (char)(v >> 8), p[3] = (char)v; }
-static uint32_t get4(const char *p) {
-    const unsigned char *u = (const unsigned char *)p;
-    return (uint32_t)u[0] << 24 | (uint32_t)u[1] << 16 | (uint32_t)u[2] << 8 | u[3];
 }
 
 static char *reserve(Conn *c, size_t n) {

@@ -28,6 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shared.h"
+
 #define OPAQUE_BASE 1000000000LL /* ten digits, so that a JSON frame can be patched in place */
 #define CONNECTIONS_MAX 8192
 #define READ_BYTES (4 << 20)
@@ -62,19 +64,6 @@ static uint64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
-
-static void die(const char *what) {
-    perror(what);
-    exit(2);
-}
-
-static void put4(char *p, uint32_t v) {
-    p[0] = (char)(v >> 24), p[1] = (char)(v >> 16), p[2] = (char)(v >> 8), p[3] = (char)v;
-}
-static uint32_t get4(const char *p) {
-    const unsigned char *u = (const unsigned char *)p;
-    return (uint32_t)u[0] << 24 | (uint32_t)u[1] << 16 | (uint32_t)u[2] << 8 | u[3];
 }
 
 /* ---- frames -------------------------------------------------------------------------------------------------- */

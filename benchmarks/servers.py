@@ -65,17 +65,13 @@ class MeasuredOfficial(OfficialBroker):
 class MeasuredFloor(Server):
     """The least a broker can do (`floor.c`). It goes to sleep as soon as nothing is there, or looks for more for `spin_us`."""
 
-    kind = "floor"
+    kind = label = "floor"
     spin_us = 0
 
     def __init__(self, folder: Path, flush: str) -> None:
         super().__init__(folder, free_port())
         self._flush = "sync" if flush == "SYNC_FLUSH" else "async"
         self._program = loadgen.compiled(Path(__file__).with_name("floor.c"), folder)
-
-    @property
-    def label(self) -> str:
-        return f"floor, {self.spin_us} us" if self.spin_us else "floor"
 
     def command(self) -> list[str]:
         return [str(self._program), str(self.port), "log", str(self.spin_us), self._flush]
@@ -85,9 +81,10 @@ class MeasuredAwakeFloor(MeasuredFloor):
     """The same, awake for as long as our broker is."""
 
     spin_us = 50
+    label = f"floor, {spin_us} us"
 
 
-FLOORS = ("floor", f"floor, {MeasuredAwakeFloor.spin_us} us")
+FLOORS = (MeasuredFloor.label, MeasuredAwakeFloor.label)
 
 
 def cpu_seconds(pid: int) -> float:

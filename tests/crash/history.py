@@ -36,6 +36,16 @@ class History:
         else:
             self.refused.add(body)
 
+    def see(self, place: Place, body: bytes, where: str) -> None:
+        """Somebody read this: a place has one value for ever, and nothing appears that was not sent or was refused."""
+        offset = place[1]
+        known = self.seen.setdefault(place, body)
+        assert known == body, f"{where}: offset {offset} was {known!r} and is {body!r} now"
+        assert body not in self.refused, f"{where}: {body!r} was refused and is at offset {offset}"
+        assert body in self.acknowledged or body in self.weak or body in self.unknown, (
+            f"{where}: {body!r} at offset {offset} was never sent"
+        )
+
     def check_queue(self, queue_id: int, first: int, bodies: list[bytes], *, kept: int, seed: int) -> None:
         """Compares what a queue holds from offset `first` on, up to its end.
 
@@ -46,12 +56,7 @@ class History:
         where = f"queue {queue_id}, seed {seed}"
         assert first <= kept, f"{where}: it begins at offset {first}, but nothing from {kept} on was due to go"
         for offset, body in enumerate(bodies, first):
-            known = self.seen.setdefault((queue_id, offset), body)
-            assert known == body, f"{where}: offset {offset} was {known!r} and is {body!r} now"
-            assert body not in self.refused, f"{where}: {body!r} was refused and is at offset {offset}"
-            assert body in self.acknowledged or body in self.weak or body in self.unknown, (
-                f"{where}: {body!r} at offset {offset} was never sent"
-            )
+            self.see((queue_id, offset), body, where)
         end = first + len(bodies)
         vanished = [place[1] for place in self.seen if place[0] == queue_id and place[1] >= end]
         assert not vanished, f"{where}: offset {min(vanished)} could be read before, and the queue ends at {end} now"

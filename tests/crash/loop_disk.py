@@ -25,6 +25,21 @@ class NoLoopDisk(Exception):
     """This machine or this user cannot mount one; the text says why."""
 
 
+def mount_namespace() -> subprocess.Popen[bytes]:
+    """A process in a mount namespace of its own; it ends with communicate(), and with the test process: its input closes.
+
+    Raises: NoLoopDisk, FileNotFoundError.
+    """
+    made = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", "echo made && exec cat >/dev/null"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert made.stdout is not None
+    if made.stdout.readline() != b"made\n":
+        made.communicate()
+        raise NoLoopDisk("no mount namespace can be made here")
+    return made
+
+
 class LoopDisk:
     """An ext4 file system in a file, mounted in a mount namespace of its own; `path` leads there from every process.
 
@@ -42,20 +57,14 @@ class LoopDisk:
             file.truncate(mib << 20)
         try:
             _run("mkfs.ext4", "-q", "-F", "-m", "0", str(self._image))
-            self._namespace = subprocess.Popen(
-                ["unshare", "-m", "sh", "-c", "echo made && exec cat >/dev/null"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
+            self._namespace = mount_namespace()
         except FileNotFoundError as error:
             raise NoLoopDisk(f"{error.filename} is not installed") from None
-        assert self._namespace.stdout is not None
-        if self._namespace.stdout.readline() != b"made\n":
-            self._end_namespace()
-            raise NoLoopDisk("no mount namespace can be made here")
         self.path = Path(f"/proc/{self._namespace.pid}/root{self._mountpoint}")
         try:
             self.mount()
         except NoLoopDisk:
-            self._end_namespace()
+            self._namespace.communicate()
             raise
 
     def mount(self) -> None:
@@ -89,15 +98,11 @@ class LoopDisk:
     def close(self) -> None:
         if os.path.ismount(self.path):
             self.unmount()
-        self._end_namespace()
+        self._namespace.communicate()
         self._image.unlink(missing_ok=True)
 
     def _run_inside(self, *words: str) -> None:
         _run("nsenter", "-m", "-t", str(self._namespace.pid), *words)
-
-    def _end_namespace(self) -> None:
-        """It ends by itself too, with the test process: its input closes."""
-        self._namespace.communicate()
 
 
 def stop_the_machine(broker: GantryBroker, disk: LoopDisk) -> None:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from .ledger import Ledger
     from .trace import Trace
 
-CLIENT_HOST = "10.0.0.200"
-
 
 class Faults:
     """Disturbs the cluster until stop(); then heal() makes everything whole again.
@@ -31,7 +29,6 @@ class Faults:
         self._trace = trace
         self._ledger = ledger
         self._stopped = False
-        self._down: set[str] = set()
         self._kinds: list[tuple[str, int, Callable[[], Awaitable[None]]]] = [
             ("kill", 4, self._kill),
             ("power cut", 4, self._cut_power),
@@ -148,7 +145,7 @@ class Faults:
     async def _partition(self) -> None:
         cluster = self._cluster
         broker = self._rng.choice(cluster.brokers)
-        others = [CLIENT_HOST, *(cluster.host_of(server.name) for server in cluster.name_server_list)]
+        others = [cluster.host_of("client"), *(cluster.host_of(server.name) for server in cluster.name_server_list)]
         other = self._rng.choice(others)
         self._trace.add(f"{broker.name} and {other} do not hear each other")
         cluster.net.partition(cluster.host_of(broker.name), other)

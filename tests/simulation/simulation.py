@@ -9,7 +9,9 @@ from typing import Any
 
 from gantry.client import ConsumeResult, Message, MessageExt, MessageQueue, SendStatus
 from gantry.client.consumer_options import ConsumeFromWhere, ConsumerOptions
+from gantry.client.results import SEND_STATUS_BY_CODE
 from gantry.errors import BrokerError, MQError
+from gantry.protocol.remoting.codes import ResponseCode
 from gantry.store.fsck import check_store
 from gantry.testing.seeded_rng import SeededRng
 from gantry.testing.simulated_cluster import SimulatedCluster
@@ -36,14 +38,9 @@ SETTINGS = {
 }
 """Files so small that log, queues and index roll in every run."""
 
-CODES = {
-    SendStatus.SEND_OK: 0,
-    SendStatus.FLUSH_DISK_TIMEOUT: 10,
-    SendStatus.SLAVE_NOT_AVAILABLE: 11,
-    SendStatus.FLUSH_SLAVE_TIMEOUT: 12,
-}
-REFUSED_UNSTORED = frozenset({2, 14, 17})
-"""Answers that say that nothing was stored: busy, read-only, no such topic."""
+CODES = {status: int(code) for code, status in SEND_STATUS_BY_CODE.items()}
+REFUSED_UNSTORED = frozenset({ResponseCode.SYSTEM_BUSY, ResponseCode.SERVICE_NOT_AVAILABLE, ResponseCode.TOPIC_NOT_EXIST})
+"""Answers that say that nothing was stored."""
 
 
 class Simulation:

@@ -48,12 +48,12 @@ COMPILED_AS_THEY_STAND = (
 
 def missing_twins(package: str) -> list[str]:
     """Those of both kinds that were not built. `package` is the folder of the package."""
-    missing = []
+    missing, compiled = [], tuple(EXTENSION_SUFFIXES)
     for module in TWINS + COMPILED_AS_THEY_STAND:
         room, _, name = module.rpartition("/")
         # Found, not imported: the rooms they live in stand above this one.
         spec = PathFinder.find_spec(name, [os.path.join(package, room)])
-        if spec is None or spec.origin is None or not spec.origin.endswith(tuple(EXTENSION_SUFFIXES)):
+        if spec is None or spec.origin is None or not spec.origin.endswith(compiled):
             missing.append(module)
     return missing
 

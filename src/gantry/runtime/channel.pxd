@@ -22,7 +22,6 @@ cdef class Channel:
     cdef bint _may_pause
     cdef list _out
     cdef int64_t _out_bytes
-    cdef int64_t _out_bytes_max
     cdef int64_t _cork_depth
     cdef readonly dict _pending
     cdef int64_t _next_opaque

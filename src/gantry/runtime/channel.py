@@ -43,7 +43,6 @@ class Channel:
         "_next_opaque",
         "_out",
         "_out_bytes",
-        "_out_bytes_max",
         "_pause_reasons",
         "_pending",
         "_stall_bytes",
@@ -87,7 +86,6 @@ class Channel:
         self._may_pause = may_pause
         self._out: list[bytes] = []
         self._out_bytes = 0
-        self._out_bytes_max = limits.write_buffer_bytes_max
         self._cork_depth = 0
         self._pending: dict[int, asyncio.Future[RemotingCommand]] = {}
         self._next_opaque = 0
@@ -99,7 +97,7 @@ class Channel:
         self._stall_ms = 0
         self._stall_bytes = 0
         self.set_remote(str(peer[0]), int(peer[1]))
-        high = self._out_bytes_max
+        high = limits.write_buffer_bytes_max
         transport.set_write_buffer_limits(high=high, low=high // 4)
 
     def __repr__(self) -> str:
@@ -128,7 +126,7 @@ class Channel:
             self._out.append(data)
             self._out_bytes += len(data)
             # What is corked waits in memory like what the transport holds: it counts for the same bound.
-            if self._out_bytes > self._out_bytes_max:
+            if self._out_bytes > self._limits.write_buffer_bytes_max:
                 self._flush_corked()
             return
         self._flush(data)

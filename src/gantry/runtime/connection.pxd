@@ -7,7 +7,6 @@ from gantry.runtime.channel cimport Channel as CompiledChannel
 cdef class RemotingConnection:
     cdef readonly CompiledChannel channel
     cdef object _owner
-    cdef object _clock
     cdef bint _accepted
     cdef object _handshake
     cdef object _ingest

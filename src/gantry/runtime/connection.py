@@ -122,7 +122,6 @@ class RemotingConnection:
 
     __slots__ = (
         "_accepted",
-        "_clock",
         "_handshake",
         "_has_read",
         "_ingest",
@@ -137,7 +136,6 @@ class RemotingConnection:
 
     def __init__(self, owner: ConnectionOwner) -> None:
         self._owner = owner
-        self._clock = owner.clock
         self._accepted = False
         self._handshake: Handshake | None = None
         self._last_read_ms = 0
@@ -152,7 +150,7 @@ class RemotingConnection:
     def connection_made(self, transport: Transport) -> None:
         owner = self._owner
         self.channel = channel = Channel(transport, owner.clock, owner.limits, may_pause=owner.listens)
-        self._last_read_ms = self._clock.monotonic_ms()
+        self._last_read_ms = self._owner.clock.monotonic_ms()
         reason = owner.opened(self)
         if reason is not None:
             channel.abort(reason)
@@ -179,7 +177,7 @@ class RemotingConnection:
         if self._handshake is not None:
             rest = self._handshake.receive(data)
             if rest is None:
-                self._partial_since_ms = self._partial_since_ms or self._clock.monotonic_ms()
+                self._partial_since_ms = self._partial_since_ms or self._owner.clock.monotonic_ms()
                 return
             self._handshake = None
             data = rest
@@ -188,11 +186,11 @@ class RemotingConnection:
         if not ingest.partial:
             self._partial_since_ms = None
         elif frames or self._partial_since_ms is None:
-            self._partial_since_ms = self._clock.monotonic_ms()
+            self._partial_since_ms = self._owner.clock.monotonic_ms()
         if frames:
             self._waiting.extend(frames)
         if self._waiting or ingest.failure is not None:
-            self._serve(self._clock.monotonic_ms())
+            self._serve(self._owner.clock.monotonic_ms())
 
     def _serve(self, now_ms: int) -> None:
         """Serves what came, until all is done or the peer must take answers first.
@@ -219,7 +217,7 @@ class RemotingConnection:
     def _serve_the_last(self) -> None:
         """A client that leaves sends its last commits and its farewell one-way: they need no answer, so they are still done."""
         waiting, self._waiting = self._waiting, deque()
-        now_ms = self._clock.monotonic_ms()
+        now_ms = self._owner.clock.monotonic_ms()
         for frame in waiting:
             command = decode_frame(frame)
             if command.is_oneway and not command.is_response:
@@ -271,7 +269,7 @@ class RemotingConnection:
     def go_on(self) -> None:
         """Serve what waits: the peer has taken output, or the owner has room again."""
         if self._waiting and not self.channel.closed:
-            self._guarded(self._serve, self._clock.monotonic_ms())
+            self._guarded(self._serve, self._owner.clock.monotonic_ms())
 
     # -- time limits --------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING or ACCEL == "python":
 else:
     from ._cached_read_c import read_cached
 
-_RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 # Too many open files is a lack of room as well: nothing was written, and it passes when connections end.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE))
 _SEEK_DATA: int | None = getattr(os, "SEEK_DATA", None)
@@ -118,7 +117,7 @@ class SystemFile:
         self._sync_guard = threading.Lock()
         self._users = 0
         self._closing = False
-        self._nowait = bool(_RWF_NOWAIT) and hasattr(os, "preadv")
+        self._nowait = hasattr(os, "RWF_NOWAIT") and hasattr(os, "preadv")
 
     def __repr__(self) -> str:
         return f"<SystemFile {self.path} size={self._size}{' closed' if self._closing else ''}>"

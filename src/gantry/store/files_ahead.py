@@ -53,7 +53,7 @@ class FilesAhead:
 
     def start(self) -> None:
         """Begins where the log ends now."""
-        self._prefaulted = max(self._prefaulted, self._log.wrote_offset)
+        self._prefaulted = self._log.wrote_offset
         self._started = True
         self._allocate_ahead()
 

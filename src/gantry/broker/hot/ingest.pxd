@@ -6,7 +6,6 @@ cdef class HotIngest:
     cdef readonly object failure
     cdef object _channel
     cdef object _decoder
-    cdef object _engine
     cdef CompiledTurn _turn
 
     cpdef list ingest(self, data)

@@ -20,11 +20,10 @@ class HotIngest:
     Frames that are returned find the sends before them done.
     """
 
-    __slots__ = ("_channel", "_decoder", "_engine", "_turn", "failure")
+    __slots__ = ("_channel", "_decoder", "_turn", "failure")
 
     def __init__(self, turn: HotTurn, channel: Channel, limits: RemotingLimits) -> None:
         self._turn = turn
-        self._engine = turn.engine
         self._channel = channel
         self._decoder: Any = turn.engine.decoder(limits.frame_bytes_max, limits.header_bytes_max)
         self.failure: RemoteProtocolError | None = None
@@ -37,7 +36,7 @@ class HotIngest:
         turn = self._turn
         plan = turn.plan
         try:
-            frames = self._engine.ingest(plan, self._decoder, self._channel, data)
+            frames = turn.engine.ingest(plan, self._decoder, self._channel, data)
         except RemoteProtocolError:
             raise
         except BaseException:

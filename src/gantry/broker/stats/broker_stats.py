@@ -65,7 +65,9 @@ class HotCounts(Protocol):
         """Group, topic, queue id, messages, bytes and requests of what was handed out, a row a group and queue."""
 
 
-class _TopicPut:
+class _Counted:
+    """Messages and bytes stored in a topic, or handed from it to a group."""
+
     __slots__ = ("by_queue", "nums", "size", "system")
 
     def __init__(self, nums: StatsItem, size: StatsItem, *, system: bool) -> None:
@@ -94,8 +96,8 @@ class BrokerStats:
         self._is_system_topic = is_system_topic
         self._queue_stats = queue_stats
         self._tables: dict[str, dict[str, StatsItem]] = {name: {} for name in STATS_NAMES}
-        self._topic_puts: dict[str, _TopicPut] = {}
-        self._group_gets: dict[tuple[str, str], _TopicPut] = {}
+        self._topic_puts: dict[str, _Counted] = {}
+        self._group_gets: dict[tuple[str, str], _Counted] = {}
         self._broker_put = self._item(BROKER_PUT_NUMS, cluster_name)
         self._broker_get = self._item(BROKER_GET_NUMS, cluster_name)
         self._broker_put_user = self._item(BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC, cluster_name)
@@ -132,22 +134,26 @@ class BrokerStats:
         self._broker_put.add(count, times)
         self._broker_put_user.add(user_count, user_times)
 
-    def _queue_put(self, topic: str, queue_id: int, count: int, size: int, times: int) -> _TopicPut:
+    def _queue_put(self, topic: str, queue_id: int, count: int, size: int, times: int) -> _Counted:
         put = self._topic_puts.get(topic)
         if put is None:
-            put = self._topic_puts[topic] = _TopicPut(
+            put = self._topic_puts[topic] = _Counted(
                 self._item(TOPIC_PUT_NUMS, topic), self._item(TOPIC_PUT_SIZE, topic), system=self._is_system_topic(topic)
             )
         put.nums.add(count, times)
         put.size.add(size, times)
         if self._queue_stats:
-            queue = put.by_queue.get(queue_id)
-            if queue is None:
-                key = f"{topic}@{queue_id}"
-                queue = put.by_queue[queue_id] = (self._item(QUEUE_PUT_NUMS, key), self._item(QUEUE_PUT_SIZE, key))
-            queue[0].add(count, times)
-            queue[1].add(size, times)
+            self._of_queue(put, queue_id, count, size, times, (QUEUE_PUT_NUMS, QUEUE_PUT_SIZE), f"{topic}@{queue_id}")
         return put
+
+    def _of_queue(
+        self, counted: _Counted, queue_id: int, count: int, size: int, times: int, names: tuple[str, str], key: str
+    ) -> None:
+        queue = counted.by_queue.get(queue_id)
+        if queue is None:
+            queue = counted.by_queue[queue_id] = (self._item(names[0], key), self._item(names[1], key))
+        queue[0].add(count, times)
+        queue[1].add(size, times)
 
     def put_elapsed(self, elapsed_ms: int, count: int) -> None:
         """The store took so long to accept one request, or one batch of them, with `count` messages."""
@@ -167,7 +173,7 @@ class BrokerStats:
         get = self._group_gets.get((topic, group))
         if get is None:
             key = f"{topic}@{group}"
-            get = self._group_gets[(topic, group)] = _TopicPut(
+            get = self._group_gets[(topic, group)] = _Counted(
                 self._item(GROUP_GET_NUMS, key), self._item(GROUP_GET_SIZE, key), system=self._is_system_topic(topic)
             )
         get.nums.add(count, times)
@@ -177,12 +183,7 @@ class BrokerStats:
         if not get.system:
             self._broker_get_user.add(count, times)
         if self._queue_stats:
-            queue = get.by_queue.get(queue_id)
-            if queue is None:
-                key = f"{topic}@{queue_id}@{group}"
-                queue = get.by_queue[queue_id] = (self._item(QUEUE_GET_NUMS, key), self._item(QUEUE_GET_SIZE, key))
-            queue[0].add(count, times)
-            queue[1].add(size, times)
+            self._of_queue(get, queue_id, count, size, times, (QUEUE_GET_NUMS, QUEUE_GET_SIZE), f"{topic}@{queue_id}@{group}")
 
     def get_miss(self) -> None:
         """A pull found nothing."""
