@@ -24,6 +24,11 @@ class History:
     weak: set[bytes] = field(default_factory=set)
     seen: dict[Place, bytes] = field(default_factory=dict)
 
+    @property
+    def answered(self) -> int:
+        """How many sends have an end."""
+        return len(self.acknowledged) + len(self.weak) + len(self.refused)
+
     def begin(self, body: bytes) -> None:
         self.unknown.add(body)
 

@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.interop.cluster import GantryBroker
+from tests.interop.cluster import Server
 
 SHUTDOWN = 0x8004587D
 """EXT4_IOC_SHUTDOWN: _IOR('X', 125, __u32)."""
@@ -105,7 +105,7 @@ class LoopDisk:
         _run("nsenter", "-m", "-t", str(self._namespace.pid), *words)
 
 
-def stop_the_machine(broker: GantryBroker, disk: LoopDisk) -> None:
+def stop_the_machine(broker: Server, disk: LoopDisk) -> None:
     """Stops the process, cuts the power of its disk, and ends it.
 
     In this order: a sync that is under way while ext4 shuts down may end without an error and without having synced (seen
