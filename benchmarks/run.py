@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import loadgen
+from benchmarks import loadgen, machine
 from benchmarks.report import page, table
 from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.servers import (
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
     parser.add_argument("--alone", action="store_true", help="without the official broker")
     parser.add_argument("--floor", action="store_true", help="also the least a broker can do on this machine (floor.c)")
+    parser.add_argument("--fresh-memory", action="store_true", help="do not fill the page cache first (machine.py says why)")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/performance.md")
     options = parser.parse_args()
     rounds = options.rounds or (3 if options.short else 5)
@@ -63,6 +64,8 @@ def main() -> None:
         rows: list[Figures] = []
         memory: Figures = {}
         for flush in dict.fromkeys(scenario.flush for scenario in chosen):
+            if not options.short and not options.fresh_memory:
+                machine.fill_page_cache(folder)
             group = [scenario for scenario in chosen if scenario.flush == flush]
             rows += measure(folder / flush, program, group, flush, rounds, options)
         if not options.only and not options.short:
@@ -70,7 +73,7 @@ def main() -> None:
             print("MiB without mapped pages: " + ", ".join(f"{label} {mib:.0f}" for label, mib in memory["mib"].items()))
     result = {
         **about(options.alone),
-        "machine": f"{platform.machine()}, {len(_cpus())} processors, {platform.system()} {platform.release()}",
+        "machine": machine.about(),
         "command": "python -m benchmarks.run " + " ".join(sys.argv[1:]),
         "rounds": rounds,
         "rows": rows,
@@ -184,10 +187,6 @@ def measured(program: Path, server: Server, scenario: Scenario, topic: str, coun
 def median(runs: list[Figures]) -> Figures:
     keys = ("per_second", "per_cpu_second", "p50_us", "p99_us", "p999_us")
     return {key: statistics.median([run[key] for run in runs if run[key] is not None] or [0.0]) for key in keys}
-
-
-def _cpus() -> list[str]:
-    return [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")]
 
 
 if __name__ == "__main__":

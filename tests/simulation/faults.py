@@ -11,6 +11,7 @@ from gantry.testing.simulated_cluster import SimulatedBroker, SimulatedCluster
 if TYPE_CHECKING:
     from gantry.testing.seeded_rng import SeededRng
 
+    from .delayed import Delayed
     from .ledger import Ledger
     from .trace import Trace
 
@@ -22,12 +23,13 @@ class Faults:
     acknowledged messages among it: the ledger is told.
     """
 
-    def __init__(self, cluster: SimulatedCluster, rng: SeededRng, trace: Trace, ledger: Ledger) -> None:
+    def __init__(self, cluster: SimulatedCluster, rng: SeededRng, trace: Trace, ledger: Ledger, delayed: Delayed) -> None:
         self.counts: dict[str, int] = {}
         self._cluster = cluster
         self._rng = rng
         self._trace = trace
         self._ledger = ledger
+        self._delayed = delayed
         self._stopped = False
         self._kinds: list[tuple[str, int, Callable[[], Awaitable[None]]]] = [
             ("kill", 4, self._kill),
@@ -179,6 +181,7 @@ class Faults:
         delta_ms = self._rng.randrange(7_200_000) - 3_600_000
         self._trace.add(f"the wall clock jumps by {delta_ms} ms")
         self._cluster.clock.jump_wall_ms(delta_ms)
+        self._delayed.wall_jumps(delta_ms)
 
     async def _sleep(self, least_ms: int, most_ms: int) -> None:
         await self._cluster.clock.sleep_ms(least_ms + self._rng.randrange(most_ms - least_ms + 1))

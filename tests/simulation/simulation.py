@@ -16,6 +16,7 @@ from gantry.store.fsck import check_store
 from gantry.testing.seeded_rng import SeededRng
 from gantry.testing.simulated_cluster import SimulatedCluster
 
+from .delayed import Delayed
 from .faults import Faults
 from .ledger import Ledger
 from .trace import Trace
@@ -56,7 +57,8 @@ class Simulation:
         self.trace = Trace(self.cluster.clock)
         self.ledger = Ledger(seed, TOPIC, sync=sync)
         self._rng = SeededRng(seed).fork("simulation")
-        self._faults = Faults(self.cluster, self._rng.fork("faults"), self.trace, self.ledger)
+        self._delayed = Delayed(self.cluster, self._rng.fork("delayed"), self.trace, seed, sync=sync)
+        self._faults = Faults(self.cluster, self._rng.fork("faults"), self.trace, self.ledger, self._delayed)
         self._duration_ms = minutes * 60_000
         self._queues: list[MessageQueue] = []
         self._numbers: Counter[tuple[int, MessageQueue]] = Counter()
@@ -68,7 +70,8 @@ class Simulation:
         ledger = self.ledger
         return (
             f"{ledger.acknowledged_count} acknowledged, {ledger.unknown_count} unknown, "
-            f"{ledger.lost} lost at the end of a queue, {sum(ledger.consumed.values())} consumed; {faults}"
+            f"{ledger.lost} lost at the end of a queue, {sum(ledger.consumed.values())} consumed, "
+            f"{self._delayed.count} came after a delay; {faults}"
         )
 
     async def run(self) -> None:
@@ -79,6 +82,7 @@ class Simulation:
         await self._make_topic()
         tasks = [self._watched(self._send(number)) for number in range(SENDERS)]
         tasks += [self._watched(self._read()), self._watched(self._look())]
+        tasks += [self._watched(self._delayed.send()), self._watched(self._delayed.read())]
         options = ConsumerOptions(consume_from_where=ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET)
         consumers = [self.cluster.push_consumer(self._consume, "pushed", options=options) for _ in range(2)]
         for consumer in consumers:
@@ -91,7 +95,10 @@ class Simulation:
         self._raise_failure()
         await self._faults.heal()
         await self._until_sends_work()
+        await self._delayed.check_after_healing()
+        self._raise_failure()
         self._stopping = True
+        self._delayed.stop()
         await asyncio.gather(*tasks)
         self._raise_failure()
         await self._until_caught_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
@@ -103,15 +104,23 @@ async def test_two_jumps_back_and_one_forward_add_up(rig: BrokerRig) -> None:
     assert len(await rig.messages("T", 1)) == 2
 
 
-async def test_after_a_restart_what_the_clock_cannot_mean_has_waited_long_enough() -> None:
-    """As in the original: nobody knows any more when the message came."""
+async def test_a_restart_behind_a_clock_that_jumped_back_brings_nothing_early() -> None:
+    """Nobody knows any more when the jump was: time stood still from the store's last one on."""
     async with BrokerRig() as first:
         await first.send("T")
-        await first.send("T", b"later", queue_id=1, properties={"DELAY": "5"})
+        await first.send("T", b"a minute", queue_id=1, properties={"DELAY": "5"})
+        await first.clock.run_ms(40_000)
+        await first.send("T", b"another minute", queue_id=1, properties={"DELAY": "5"})
         first.clock.jump_wall_ms(-3_600_000)
+        await first.clock.run_ms(5_000)
     async with BrokerRig(first.disk, clock=first.clock) as second:
-        await second.clock.run_ms(2_000)
-        assert [message.body for message in await second.messages("T", 1)] == [b"later"]
+        comes: dict[bytes, int] = {}
+        for seconds in range(70):
+            for message in await second.messages("T", 1):
+                comes.setdefault(message.body, seconds)
+            await second.clock.run_ms(1_000)
+        assert 20 - 5 <= comes[b"a minute"] <= 22
+        assert 60 - 5 <= comes[b"another minute"] <= 62
 
 
 @pytest.mark.parametrize("keep", ["none", "all"])
@@ -214,6 +223,17 @@ async def test_old_clients_limit_is_ignored_and_the_groups_counts(rig: BrokerRig
     assert (await send_back(rig, message, 1, max_reconsume_times=0, version=120)).code == 0
     await rig.clock.run_ms(1000)
     assert len(await rig.messages("%RETRY%" + GROUP)) == 1
+
+
+async def test_send_back_is_refused_when_the_sync_of_its_copy_fails() -> None:
+    """The consumer would commit past the message, and a power cut take the copy."""
+    async with BrokerRig(flush_disk_type="SYNC_FLUSH") as rig:
+        await rig.send("T", b"again", queue_id=1)
+        (message,) = await rig.messages("T", 1)
+        await send_back(rig, message)  # makes the retry topic
+        rig.disk.fail("sync", error=errno.EIO, path_part="commitlog")
+        answer = await send_back(rig, message)
+        assert (answer.code, answer.remark) == (ResponseCode.SYSTEM_ERROR, "FLUSH_DISK_TIMEOUT")
 
 
 async def test_send_back_of_what_is_not_there_is_refused(rig: BrokerRig) -> None:

@@ -12,6 +12,7 @@ from gantry.protocol.remoting.codes import V3_4_9, ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.consumer_send_msg_back import ConsumerSendMsgBackRequestHeader
 from gantry.runtime.remoting_server import RequestContext
+from gantry.store import PutStatus
 
 from ..schedule.delay_level import to_schedule_topic
 from ..topic.topic_config_manager import retry_topic_config
@@ -92,7 +93,8 @@ class ConsumerSendMsgBackProcessor:
                 )
             ],
         )
-        if result.status not in put_answer.STORED_CODES:
+        # Of the weak ones only this says that the copy may not outlive a power cut, and then nobody would have the message.
+        if result.status not in put_answer.STORED_CODES or result.status is PutStatus.FLUSH_DISK_TIMEOUT:
             raise BrokerError(ResponseCode.SYSTEM_ERROR, result.status.value)
         broker.stats.send_back(header.group, origin_topic)
         if dead:

@@ -53,14 +53,16 @@ class _Level:
 
     After the wall clock has jumped back, what a message says of its time is too late: one that was there before by what the
     clock lost (`jumps`), one that came later by what the clock still lacks, because store times never go back; of those
-    is kept when they came (`came`). What this process knows neither of has waited long enough, as in the original.
+    is kept when they came (`came`). For what an earlier process took the time stood still from the store's last one to the
+    start of this one (`behind_ms`): it may come late by what it had waited meanwhile, never early.
     """
 
-    __slots__ = ("came", "delay_ms", "delivered", "due_ms", "jumps", "number", "offset", "queue_id", "safe_offset")
+    __slots__ = ("behind_ms", "came", "delay_ms", "delivered", "due_ms", "jumps", "number", "offset", "queue_id", "safe_offset")
 
-    def __init__(self, number: int, offset: int, delay_ms: int) -> None:
+    def __init__(self, number: int, offset: int, delay_ms: int, behind_ms: int) -> None:
         self.number = number
         self.delay_ms = delay_ms
+        self.behind_ms = behind_ms
         self.came: deque[tuple[int, int]] = deque()
         """Queue offset and monotonic ms of messages that came while the wall clock was behind the store."""
         self.jumps: deque[tuple[int, int]] = deque()
@@ -85,6 +87,8 @@ class _Level:
         if self.came and self.came[0][0] == offset:
             return now_ms + self.came[0][1] + self.delay_ms - monotonic_ms
         due_ms -= sum(lost_ms for _, lost_ms in self.jumps)
+        if not self.is_possible(due_ms, now_ms):
+            due_ms -= self.behind_ms
         return due_ms if self.is_possible(due_ms, now_ms) else now_ms
 
 
@@ -150,8 +154,11 @@ class ScheduleMessageService:
 
     async def start(self) -> None:
         """Begins delivering; the store is loaded."""
+        behind_ms = max(self._store.last_store_timestamp - self._clock.now_ms(), 0)
+        if behind_ms > CLOCK_STEP_MS:
+            log.warning("the wall clock is %d ms behind the store; delayed messages may come late, not early", behind_ms)
         for number in range(1, self.max_delay_level + 1):
-            self._levels[number] = _Level(number, await self._corrected(number), self.levels.delay_ms(number))
+            self._levels[number] = _Level(number, await self._corrected(number), self.levels.delay_ms(number), behind_ms)
         self._wake = asyncio.Event()
         self._ahead_ms = self._clock.now_ms() - self._clock.monotonic_ms()
         self._task = asyncio.get_running_loop().create_task(self._run())
