@@ -16,6 +16,7 @@ TWINS = (
     "gantry.runtime._cached_read_c",
     "gantry.store._pending_keys_c",
     "gantry.store._append_c",
+    "gantry.store._bulk_dispatch_c",
     "gantry.broker.hot._headers_c",
     "gantry.broker.hot._pull_c",
     "gantry.broker.hot._hot_c",

@@ -20,6 +20,7 @@ TWINS = (
     "runtime/_cached_read_c",
     "store/_pending_keys_c",
     "store/_append_c",
+    "store/_bulk_dispatch_c",
     "broker/hot/_headers_c",
     "broker/hot/_pull_c",
     "broker/hot/_hot_c",

@@ -34,6 +34,7 @@ from gantry.runtime.disk import Disk
 from gantry.runtime.replace import load_file
 
 from .append import is_storable_topic
+from .bulk_dispatch import BulkDispatch
 from .checkpoint import LogPoint, write_checkpoint
 from .commit_log import CommitLog, LogFile
 from .config import DamagePolicy, StoreConfig, StorePaths
@@ -510,11 +511,25 @@ class Recovery:
             skip_keys = _EVERYTHING
         indexing = self._config.message_index_enable
         written = 0
+        bulk = BulkDispatch(
+            self._queues,
+            self._touched,
+            self.deleted_topics,
+            self._index.pending if indexing else None,
+            covered=covered,
+            with_tags=self._config.index_tags_enable,
+        )
         for first, last in self._good_ranges(start, end):
             for block in LogScan(self._log, first, check_crc=False, upto=last):
-                for position in block.starts:
-                    view = RecordView(block.data, position)
-                    self._dispatch_one(view, block.base + position, covered, skip_keys, indexing)
+                at = 0
+                while at < len(block.starts):
+                    at, count = bulk.run(block.data, block.base, block.starts, at)
+                    self.report.dispatched_count += count
+                    if at < len(block.starts):
+                        position = block.starts[at]
+                        view = RecordView(block.data, position)
+                        self._dispatch_one(view, block.base + position, covered, skip_keys, indexing)
+                        at += 1
                 # A rebuild of everything must not hold it all in memory.
                 if len(self._index.pending) >= _INDEX_WRITE_COUNT:
                     self._write_index()
