@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from operator import mul
+
+from gantry._core import java_string_hash
 from gantry.protocol.disk.index_layout import ENTRY, ENTRY_SIZE, SLOT, SLOT_SIZE, key_hash, seconds_since
+
+_TAIL_SIZE = 12
+_TAIL_POWERS = tuple(31**exponent for exponent in range(_TAIL_SIZE - 1, -1, -1))
+_TAIL_SHIFT = 31**_TAIL_SIZE
+_FRONTS_MAX = 4096
 
 Key = tuple[str, bytes, int, int]
 """topic, the part after `topic#` as stored, physical offset, storeTimestamp (ms)"""
@@ -24,6 +32,9 @@ class KeyBatch:
         topic, key, physical_offset, store_timestamp = self._keys[number]
         return key_hash(f"{topic}#{key.decode('utf-8', 'replace')}"), physical_offset, store_timestamp
 
+    def keys(self, first: int, count: int) -> list[Key]:
+        return self._keys[first : first + count]
+
 
 class PendingKeys:
     """Keys in the order of the log. A key can be searched for as soon as it was added.
@@ -42,6 +53,9 @@ class PendingKeys:
     def add(self, topic: str, keys: list[bytes], physical_offset: int, store_timestamp: int) -> None:
         for key in keys:
             self._keys.append((topic, key, physical_offset, store_timestamp))
+
+    def add_all(self, keys: list[Key]) -> None:
+        self._keys += keys
 
     def search(self, topic: str, key: bytes, begin: int, end: int, count_max: int) -> list[int]:
         """Physical offsets, newest first, without doubles. Units: times in ms, both ends included."""
@@ -84,17 +98,35 @@ def lay_out_index(
     Returns: how many slots were empty before.
     """
     slot_count = len(slots) // SLOT_SIZE
-    fresh = 0
-    for position in range(count):
-        hashed, physical_offset, store_timestamp = batch.key(first + position)
+    fresh = position = 0
+    seen_timestamp, seconds = -1, 0
+    read_slot, write_slot, write_entry = SLOT.unpack_from, SLOT.pack_into, ENTRY.pack_into
+    hashed_fronts: dict[tuple[str, bytes], int] = {}
+    for topic, key, physical_offset, store_timestamp in batch.keys(first, count):
+        # Unique keys of one sender begin alike: the hash goes on from there.
+        if len(key) > _TAIL_SIZE and key.isascii():
+            front = topic, key[:-_TAIL_SIZE]
+            shifted = hashed_fronts.get(front)
+            if shifted is None:
+                if len(hashed_fronts) >= _FRONTS_MAX:
+                    hashed_fronts.clear()
+                shifted = hashed_fronts[front] = java_string_hash(f"{topic}#{front[1].decode()}") * _TAIL_SHIFT
+            hashed = shifted + sum(map(mul, key[-_TAIL_SIZE:], _TAIL_POWERS)) & 0xFFFFFFFF
+            if hashed & 0x80000000:
+                hashed = 0 if hashed == 0x80000000 else 0x100000000 - hashed
+        else:
+            hashed = key_hash(f"{topic}#{key.decode('utf-8', 'replace')}")
+        if store_timestamp != seen_timestamp:
+            seen_timestamp, seconds = store_timestamp, seconds_since(begin_timestamp, store_timestamp)
         slot = hashed % slot_count
-        (previous,) = SLOT.unpack_from(slots, slot * SLOT_SIZE)
+        at = slot * SLOT_SIZE
+        (previous,) = read_slot(slots, at)
         if previous <= 0 or previous >= number:
             previous = 0
             fresh += 1
-        seconds = seconds_since(begin_timestamp, store_timestamp)
-        ENTRY.pack_into(entries, position * ENTRY_SIZE, hashed, physical_offset, seconds, previous)
-        SLOT.pack_into(slots, slot * SLOT_SIZE, number)
+        write_entry(entries, position, hashed, physical_offset, seconds, previous)
+        write_slot(slots, at, number)
         dirty[slot >> 10] = 1
+        position += ENTRY_SIZE
         number += 1
     return fresh
