@@ -21,6 +21,7 @@ from gantry.store._pending_keys_c cimport PendingKeys, java_hash_utf8
 
 from gantry._core import java_string_hash
 from gantry.errors import MessageIllegal
+from gantry.model import StoreMessage
 from gantry.model import sys_flag as _sys_flag
 from gantry.protocol.disk.index_layout import key_hash
 from gantry.protocol.message.record import record_parts
@@ -36,6 +37,7 @@ cdef Py_ssize_t BLANK_SIZE = 8
 cdef uint32_t MAGIC_BLANK = 0xCBD43194
 cdef Py_ssize_t PROPERTIES_SIZE_MAX = 32767
 cdef Py_ssize_t HEAD_SIZE = 88
+cdef Py_ssize_t TOPIC_FIELD_MAX = 2 + 255
 cdef int32_t BORN_HOST_V6 = _sys_flag.BORN_HOST_V6
 cdef int32_t STORE_HOST_V6 = _sys_flag.STORE_HOST_V6
 cdef int32_t HOST_BITS = BORN_HOST_V6 | STORE_HOST_V6
@@ -594,6 +596,32 @@ cdef class AppendPlan:
         batch = list(messages)
         check_batch(batch, self._size_max, self._rules.file_size)
         return [self.add(message) for message in batch]
+
+    @property
+    def common_body_max(self):
+        """See the pure twin."""
+        cdef Py_ssize_t others = HEAD_SIZE + TOPIC_FIELD_MAX + 2 + ZERO_RUN_MAX + BLANK_SIZE
+        return min(self._size_max, self._rules.file_size - others)
+
+    def target(self, str topic, queue_id):
+        """See the pure twin; opaque to others."""
+        self._rules.row(topic)
+        self._rules.get_queue(topic, queue_id)
+        return topic, queue_id
+
+    def add_common(self, list messages not None, born_host, store_host, wait):
+        """See the pure twin. The compiled engine has a shorter way of its own."""
+        places = []
+        for target, flag, flags, reconsume_times, born_timestamp, body, properties, more, _, _, _ in messages:
+            topic, queue_id = target
+            record = self.add(
+                StoreMessage(
+                    topic, queue_id, body, properties + more, flag, flags, born_timestamp, born_host, store_host,
+                    reconsume_times, 0, wait,
+                )
+            )
+            places.append((record.queue_offset, record.physical_offset, record.size))
+        return places
 
     cdef bint fits(self, Py_ssize_t body_size, Py_ssize_t properties_size, TopicRow row) noexcept:
         """Whether such a message is within all limits."""

@@ -239,13 +239,13 @@ class AppendPlan:
         return min(self._size_max, self._rules.file_size - others)
 
     def target(self, topic: str, queue_id: int) -> Target:
-        """Where lay_out() is to put messages. Raises: MessageIllegal when no queue can have that name."""
+        """Where add_common() is to put messages. Raises: MessageIllegal when no queue can have that name."""
         row = self._rules.topic_rows.get(topic)
         if row is None:
             row = self._rules.topic_rows[topic] = new_row(topic)
         return self._get_queue(topic, queue_id), topic, queue_id, row.magic, row.field
 
-    def lay_out(self, messages: list[CommonMessage], born_host: Host, store_host: Host, wait: bool) -> list[Place]:
+    def add_common(self, messages: list[CommonMessage], born_host: Host, store_host: Host, wait: bool) -> list[Place]:
         """What add() does, for many messages of which nothing is rare, between two IPv4 hosts.
 
         That is: no transaction, no topic of delayed messages, body and properties within the common maximum, and properties

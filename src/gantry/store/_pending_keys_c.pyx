@@ -93,6 +93,10 @@ cdef class PendingKeys:
         for key in keys:
             self.push(_key_hash(f"{topic}#{key.decode('utf-8', 'replace')}"), physical_offset, store_timestamp)
 
+    def add_all(self, list keys not None):
+        for topic, key, physical_offset, store_timestamp in keys:
+            self.add(topic, [key], physical_offset, store_timestamp)
+
     def search(self, str topic not None, bytes key not None, int64_t begin, int64_t end, Py_ssize_t count_max):
         cdef int32_t wanted = _key_hash(f"{topic}#{key.decode('utf-8', 'replace')}")
         cdef Py_ssize_t at = self._end - 1

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from gantry._core import ACCEL
 
-from ._append_plan_py import ArrivalListener, LogRange, is_storable_topic
+from ._append_plan_py import (
+    COMMON_PROPERTIES_MAX,
+    ArrivalListener,
+    CommonMessage,
+    LogRange,
+    Target,
+    is_storable_topic,
+)
 
 if TYPE_CHECKING or ACCEL == "python":
     from ._append_plan_py import AppendPlan, PlanRules
@@ -19,4 +26,16 @@ if TYPE_CHECKING or ACCEL == "python":
 else:
     from ._append_c import AppendPlan, HotTail, PlanRules, QueueTail, Spans
 
-__all__ = ["AppendPlan", "ArrivalListener", "HotTail", "LogRange", "PlanRules", "QueueTail", "Spans", "is_storable_topic"]
+__all__ = [
+    "COMMON_PROPERTIES_MAX",
+    "AppendPlan",
+    "ArrivalListener",
+    "CommonMessage",
+    "HotTail",
+    "LogRange",
+    "PlanRules",
+    "QueueTail",
+    "Spans",
+    "Target",
+    "is_storable_topic",
+]

@@ -16,7 +16,8 @@ from .ingest import HotIngest
 from .turn import HotTurn
 
 if TYPE_CHECKING or ACCEL == "python":
-    from ._hot_py import HotEngine, HotPlan
+    from ._hot_py import HotEngine
+    from ._plan_py import HotPlan
 else:
     from ._hot_c import HotEngine, HotPlan
 

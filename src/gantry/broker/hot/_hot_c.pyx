@@ -47,7 +47,8 @@ from gantry.protocol.message.message_id import encode_host
 from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode
 from gantry.protocol.remoting.frame import Frame, FrameDecoder
 
-from ._hot_py import BATCH_COUNT_MAX, RARE_FLAGS, SendSuffix, encoded_answer
+from ._hot_py import BATCH_COUNT_MAX, RARE_FLAGS
+from ._plan_py import SendSuffix, encoded_answer
 
 cdef int32_t _RARE_FLAGS = RARE_FLAGS
 cdef int32_t _BATCH_COUNT_MAX = BATCH_COUNT_MAX

@@ -16,32 +16,35 @@ from gantry.model import StoreMessage, message_const, sys_flag, topic_config, to
 from gantry.protocol.message.batch import decode_batch, join_properties
 from gantry.protocol.message.message_id import encode_host
 from gantry.protocol.message.properties import find_property
-from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode, RequestCode
-from gantry.protocol.remoting.command import (
-    FLAG_RESPONSE,
-    SERIALIZE_JSON,
-    SERIALIZE_ROCKETMQ,
-    RemotingCommand,
-    decode_frame,
-    encode_command,
-)
+from gantry.protocol.remoting.codes import RequestCode
+from gantry.protocol.remoting.command import SERIALIZE_JSON, SERIALIZE_ROCKETMQ, decode_frame
 from gantry.protocol.remoting.frame import PREFIX_BYTES, Frame, FrameDecoder
 from gantry.protocol.remoting.header.send_message import SendMessageRequestHeader
 from gantry.protocol.remoting.header.send_message_v2 import SendMessageRequestHeaderV2
+from gantry.store.append import COMMON_PROPERTIES_MAX
 
+from ._plan_py import HotPlan, Lane, SendSuffix
+from ._shapes_py import SHAPE_BYTES_MAX, SendShape, shape_of
 from .gates import sends_are_common
 
 if TYPE_CHECKING:
     from gantry.model import Host
     from gantry.runtime.channel import Channel
-    from gantry.store import AppendPlan, PlannedRecord
+    from gantry.store import AppendPlan
+    from gantry.store.append import CommonMessage
 
     from ..context import BrokerContext
     from ..long_polling import HeldPull
 
 BATCH_COUNT_MAX = 4096
 
-_ANSWER_HEAD = struct.Struct(">IIhbhiiii")
+_SHAPES_MAX = 256
+_SHAPES_A_LENGTH = 4
+_LEARN_EVERY = 16
+"""Where so many shapes of a length are known, only every so many-th header that is like none of them takes the place of one."""
+
+_PREFIX = struct.Struct(">iI")
+_HOST_V4_SIZE = 8
 
 _SEND = int(RequestCode.SEND_MESSAGE)
 _SEND_V2 = int(RequestCode.SEND_MESSAGE_V2)
@@ -116,184 +119,6 @@ _SHORT_NAMES = _Names(
 )
 
 
-class _Reply:
-    """What is to be said to one send once its plan is real."""
-
-    __slots__ = ("opaque", "queue_id", "records", "serialize_type", "unique_key", "waits")
-
-    def __init__(
-        self, opaque: int, serialize_type: int, queue_id: int, records: list[PlannedRecord], unique_key: str, waits: bool
-    ) -> None:
-        self.opaque = opaque
-        self.serialize_type = serialize_type
-        self.queue_id = queue_id
-        self.records = records
-        self.unique_key = unique_key
-        self.waits = waits
-
-
-class SendSuffix:
-    """What this broker adds to the properties of each message, and says in each answer; settings may change it."""
-
-    __slots__ = (
-        "_seen",
-        "answer_fields",
-        "is_plain",
-        "properties",
-        "region",
-        "region_bytes",
-        "store_host",
-        "store_host_hex",
-        "trace_bytes",
-    )
-
-    def __init__(self, seen: tuple[str, bool, str, Host] = ("", False, "", ("", 0))) -> None:
-        self._seen = seen
-        region, trace, cluster, host = seen
-        self.region = region
-        self.region_bytes = region.encode()
-        self.trace_bytes = b"true" if trace else b"false"
-        self.properties = b"%b\x01%b\x02%b\x01%b\x02%b\x01%b\x02" % (
-            message_const.MSG_REGION.encode(),
-            self.region_bytes,
-            message_const.TRACE_SWITCH.encode(),
-            self.trace_bytes,
-            message_const.CLUSTER.encode(),
-            cluster.encode(),
-        )
-        self.is_plain = _plain(region)
-        self.store_host: bytes | None = None
-        with contextlib.suppress(ValueError, OverflowError):
-            self.store_host = encode_host(host)
-        self.store_host_hex = (self.store_host or b"").hex().upper()
-        self.answer_fields = b"".join(
-            len(name).to_bytes(2, "big") + name + len(value).to_bytes(4, "big") + value
-            for name, value in (
-                (message_const.MSG_REGION.encode(), self.region_bytes),
-                (message_const.TRACE_SWITCH.encode(), self.trace_bytes),
-            )
-        )
-
-    def of(self, broker: BrokerContext) -> SendSuffix:
-        """The one of the broker as it is now."""
-        config = broker.config
-        seen = (config.region_id, config.trace_on, config.broker_cluster_name, broker.store_host)
-        return self if seen == self._seen else SendSuffix(seen)
-
-
-def encoded_answer(
-    suffix: SendSuffix, opaque: int, serialize_type: int, code: int, remark: str | None, fields: dict[str, str]
-) -> bytes:
-    """An answer to a send as the codecs write it."""
-    fields[message_const.MSG_REGION] = suffix.region
-    fields[message_const.TRACE_SWITCH] = suffix.trace_bytes.decode()
-    return encode_command(
-        RemotingCommand(
-            code, opaque=opaque, flag=FLAG_RESPONSE, remark=remark, ext_fields=fields, serialize_type=serialize_type
-        )
-    )
-
-
-def _binary_answer(suffix: SendSuffix, reply: _Reply, code: int, msg_id: bytes) -> bytes:
-    """The bytes that encoded_answer() gives, put together in one go."""
-    queue_id = b"%d" % reply.queue_id
-    queue_offset = b"%d" % reply.records[0].queue_offset
-    unique_key = reply.unique_key.encode(errors="replace")
-    fields = b"\x00\x05msgId%b%b\x00\x07queueId%b%b\x00\x0bqueueOffset%b%b\x00\x0dtransactionId%b%b%b" % (
-        len(msg_id).to_bytes(4, "big"),
-        msg_id,
-        len(queue_id).to_bytes(4, "big"),
-        queue_id,
-        len(queue_offset).to_bytes(4, "big"),
-        queue_offset,
-        len(unique_key).to_bytes(4, "big"),
-        unique_key,
-        suffix.answer_fields,
-    )
-    size = _ANSWER_HEAD.size + len(fields)
-    return (
-        _ANSWER_HEAD.pack(
-            size - 4,
-            size - PREFIX_BYTES | SERIALIZE_ROCKETMQ << 24,
-            code,
-            LanguageCode.PYTHON,
-            CURRENT_VERSION,
-            reply.opaque,
-            FLAG_RESPONSE,
-            0,
-            len(fields),
-        )
-        + fields
-    )
-
-
-class HotPlan:
-    """The common sends of one turn of the loop, of all connections.
-
-    `store_plan` is what is to be written, None for nothing yet. `sections` has, for each read with sends that want an answer,
-    (channel, first reply, end of its replies). `topics` has (topic, queue id, messages, bytes, requests) for the counters.
-    `failure` is what was wrong with the bytes behind the frames of the last read.
-    """
-
-    __slots__ = ("failure", "message_count", "replies", "sections", "store_plan", "suffix", "topics")
-
-    def __init__(self) -> None:
-        self.store_plan: AppendPlan | None = None
-        self.failure: RemoteProtocolError | None = None
-        self.message_count = 0
-        self.replies: list[_Reply] = []
-        self.sections: list[tuple[Channel, int, int]] = []
-        self.topics: list[tuple[str, int, int, int, int]] = []
-        self.suffix: SendSuffix | None = None
-        """Set when the first send of the plan may take the short way."""
-
-    @property
-    def log_bytes(self) -> int:
-        """How long the plan is."""
-        return 0 if self.store_plan is None else self.store_plan.end - self.store_plan.start
-
-    @property
-    def waiting_count(self) -> int:
-        """How many of them asked to wait for disk and copies."""
-        return sum(reply.waits for reply in self.replies)
-
-    def answers(self, first: int, end: int, waiting: bool | None, code: int, remark: str | None = None) -> bytes:
-        """Answers of a section: all of them (`waiting` None), or those that wait for the disk, or those that do not.
-
-        `code` is how the messages were stored; with a `remark` they were not, and the answers carry no place.
-        """
-        suffix = self.suffix
-        assert suffix is not None
-        chosen = [reply for reply in self.replies[first:end] if waiting is None or reply.waits is waiting]
-        if remark is None:
-            return b"".join([self._stored(reply, suffix, code) for reply in chosen])
-        return b"".join([encoded_answer(suffix, reply.opaque, reply.serialize_type, code, remark, {}) for reply in chosen])
-
-    def _stored(self, reply: _Reply, suffix: SendSuffix, code: int) -> bytes:
-        records = reply.records
-        host = suffix.store_host_hex
-        # As record.offset_msg_id has it; the host is the broker's for all of them.
-        msg_id = ",".join([f"{host}{record.physical_offset:016X}" for record in records])
-        if reply.serialize_type == SERIALIZE_JSON and suffix.is_plain and _plain(reply.unique_key):
-            header = (
-                f'{{"code":{code},"extFields":{{"MSG_REGION":"{suffix.region}","TRACE_ON":"{suffix.trace_bytes.decode()}",'
-                f'"msgId":"{msg_id}","queueId":"{reply.queue_id}","queueOffset":"{records[0].queue_offset}",'
-                f'"transactionId":"{reply.unique_key}"}},"flag":1,"language":"{LanguageCode.PYTHON.name}","opaque":{reply.opaque},'
-                f'"serializeTypeCurrentRPC":"JSON","version":{CURRENT_VERSION}}}'
-            ).encode()
-            size = len(header)
-            return b"%b%b%b" % ((size + PREFIX_BYTES - 4).to_bytes(4, "big"), size.to_bytes(4, "big"), header)
-        if reply.serialize_type == SERIALIZE_ROCKETMQ:
-            return _binary_answer(suffix, reply, code, msg_id.encode())
-        fields = {
-            "msgId": msg_id,
-            "queueId": str(reply.queue_id),
-            "queueOffset": str(records[0].queue_offset),
-            "transactionId": reply.unique_key,
-        }
-        return encoded_answer(suffix, reply.opaque, reply.serialize_type, code, None, fields)
-
-
 class HotEngine:
     """One per broker. Topics, queues and settings stay with their owners and are read where they are."""
 
@@ -304,21 +129,32 @@ class HotEngine:
         self._suffix = SendSuffix()
         self._counts: dict[tuple[str, int], list[int]] = {}
         self._totals = [0, 0, 0, 0, 0]
+        self._shapes: dict[int, tuple[SendShape, ...]] = {}
+        """By the second word of a frame, which says serialization and length of the header."""
+        self._shape_count = 0
+        self._misses = 0
 
     def count(self, plan: HotPlan) -> None:
         """The plan is stored: what it holds is counted, until somebody takes the counts."""
-        totals = self._totals
         for topic, queue_id, messages, size, requests in plan.topics:
-            row = self._counts.setdefault((topic, queue_id), [0, 0, 0])
-            row[0] += messages
-            row[1] += size
-            row[2] += requests
-            totals[0] += messages
-            totals[1] += size
-            totals[2] += requests
-            if self._broker.topics.is_system_topic(topic):
-                totals[3] += messages
-                totals[4] += requests
+            self._count(topic, queue_id, messages, size, requests)
+        for lanes in plan.lanes.values():
+            for lane in lanes.values():
+                if lane is not None and lane.messages:
+                    self._count(lane.topic, lane.queue_id, lane.messages, lane.size, lane.messages)
+
+    def _count(self, topic: str, queue_id: int, messages: int, size: int, requests: int) -> None:
+        row = self._counts.setdefault((topic, queue_id), [0, 0, 0])
+        row[0] += messages
+        row[1] += size
+        row[2] += requests
+        totals = self._totals
+        totals[0] += messages
+        totals[1] += size
+        totals[2] += requests
+        if self._broker.topics.is_system_topic(topic):
+            totals[3] += messages
+            totals[4] += requests
 
     def take_totals(self) -> tuple[int, ...]:
         """Messages, bytes and requests since the last call; messages and requests of system topics among them."""
@@ -352,12 +188,20 @@ class HotEngine:
         Raises: RemoteProtocolError when the bytes begin with something that is no frame; behind whole frames it is
                 left in the plan's `failure`.
         """
-        decoder.receive_data(data)
+        whole = decoder.whole(data)
+        if whole is None:
+            return []
         frames: list[Frame] = []
         first, messages = len(plan.replies), plan.message_count
         born_host = (channel.remote_host, channel.remote_port)
+        at = 0
         try:
-            while (frame := decoder.next_frame()) is not None:
+            while True:
+                at = self._sends_of_known_shape(plan, decoder, whole, at, born_host)
+                found = decoder.frame_at(whole, at)
+                if found is None:
+                    break
+                frame, at = found
                 if not (_may_be_send(frame) and self._accepts(plan) and self._send(plan, frame, born_host)):
                     frames.append(frame)
         except RemoteProtocolError as error:
@@ -365,12 +209,149 @@ class HotEngine:
                 raise
             plan.failure = error
         finally:
+            if at < len(whole):
+                decoder.receive_data(whole[at:])
             end = len(plan.replies)
             if end > first:
                 plan.sections.append((channel, first, end))
         return frames
 
     # -- inside
+
+    def _sends_of_known_shape(self, plan: HotPlan, decoder: FrameDecoder, data: bytes, at: int, born_host: Host) -> int:
+        """Lays out the sends that stand there one behind the other and whose shape is known; returns where they end.
+
+        Whatever is not exactly as in a send that was found common ends them, and goes the long way.
+        """
+        size, total_max, shapes = len(data), decoder.total_max, self._shapes
+        messages: list[CommonMessage] = []
+        lanes: list[Lane] = []
+        replies = plan.replies
+        number = len(plan.places)
+        wait = False
+        body_max = -1
+        while size - at >= PREFIX_BYTES:
+            total, word = _PREFIX.unpack_from(data, at)
+            header_at = at + PREFIX_BYTES
+            end = at + 4 + total
+            for shape in shapes.get(word, ()):
+                body_at = header_at + shape.size
+                if not body_at <= end <= size:
+                    continue
+                pieces = shape.cut(data, header_at)
+                if pieces[::2] == shape.stays:
+                    break
+            else:
+                break
+            if body_max < 0:
+                opened = self._open(plan, decoder, born_host)
+                if opened is None:
+                    break
+                suffix, store_plan = opened
+                body_max, all_lanes = store_plan.common_body_max, plan.lanes
+                more_max = COMMON_PROPERTIES_MAX - len(suffix.properties) - 1
+            properties = data[header_at + shape.properties_start : header_at + shape.properties_end]
+            opaque, topic, queue, born, unique = shape.pick(pieces)
+            if (
+                properties.count(b"\x01") != shape.name_ends
+                or properties.count(b"\x02") != shape.pair_ends
+                or not properties.isascii()
+                or not born.isdigit()
+                or len(properties) > more_max
+                or end - body_at > body_max
+                or total > total_max
+            ):
+                break
+            try:
+                lane = all_lanes[topic][queue]
+            except KeyError:
+                lane = self._new_lane(plan, store_plan, topic, queue)
+            if lane is None:
+                break
+            tags_at, words_at = shape.tags_at, shape.words_at
+            messages.append(
+                (
+                    lane.target,
+                    shape.flag,
+                    shape.sys_flag,
+                    shape.reconsume_times,
+                    int(born),
+                    data[body_at:end],
+                    properties,
+                    suffix.behind_open_pair if shape.is_open else suffix.properties,
+                    unique,
+                    pieces[words_at] if words_at else None,
+                    pieces[tags_at] if tags_at else None,
+                )
+            )
+            lanes.append(lane)
+            waits = shape.waits
+            if waits:
+                wait = True
+            if not shape.is_oneway:
+                replies.append((opaque, SERIALIZE_ROCKETMQ, lane.queue_id, number, 1, unique, waits))
+            number += 1
+            at = end
+        if messages:
+            places = store_plan.add_common(messages, born_host, self._broker.store_host, wait)
+            plan.places += places
+            for lane, place in zip(lanes, places, strict=True):
+                lane.messages += 1
+                lane.size += place[2]
+        return at
+
+    def _open(self, plan: HotPlan, decoder: FrameDecoder, born_host: Host) -> tuple[SendSuffix, AppendPlan] | None:
+        """Sends may go the shortest way now: both hosts are IPv4, and the plan has what it needs."""
+        if decoder.header_bytes_max < SHAPE_BYTES_MAX or not self._accepts(plan):
+            return None
+        suffix = plan.suffix
+        assert suffix is not None
+        try:
+            if len(encode_host(born_host)) != _HOST_V4_SIZE or len(encode_host(self._broker.store_host)) != _HOST_V4_SIZE:
+                return None
+        except (ValueError, OverflowError):
+            return None
+        plan.store_plan = plan.store_plan or self._broker.store.appender.new_plan()
+        return suffix, plan.store_plan
+
+    def _new_lane(self, plan: HotPlan, store_plan: AppendPlan, topic: bytes, queue: bytes) -> Lane | None:
+        """Kept in the plan, also when such sends go the long way (None); nothing about topics changes under a plan."""
+        lane = None
+        if topic.isascii() and queue.isdigit() and len(queue) <= 9:
+            name, queue_id = topic.decode("ascii"), int(queue)
+            if self._takes(name, queue_id):
+                with contextlib.suppress(MessageIllegal):
+                    lane = Lane(name, queue_id, store_plan.target(name, queue_id))
+        plan.lanes.setdefault(topic, {})[queue] = lane
+        return lane
+
+    def _takes(self, name: str, queue_id: int) -> bool:
+        """Sends to this topic and queue are common."""
+        topic = self._broker.topics.table.get(name)
+        return not (
+            topic is None
+            or name[0] == "%"
+            or (queue_id >= topic.write_queue_nums and queue_id >= topic.read_queue_nums)
+            or topic.topic_filter_type != topic_config.SINGLE_TAG
+            or topic_validator.is_not_allowed_send_topic(name)
+        )
+
+    def _learn(self, header: bytes) -> None:
+        """A single send with this header went the long way and was common."""
+        word = SERIALIZE_ROCKETMQ << 24 | len(header)
+        known = self._shapes.get(word, ())
+        self._misses += 1
+        if len(known) >= _SHAPES_A_LENGTH and self._misses % _LEARN_EVERY:
+            return
+        shape = shape_of(header)
+        if shape is None or any(other.stays == shape.stays for other in known):
+            return
+        if self._shape_count >= _SHAPES_MAX:
+            self._shapes.clear()
+            self._shape_count, known = 0, ()
+        if len(known) < _SHAPES_A_LENGTH:
+            self._shape_count += 1
+        self._shapes[word] = (shape, *known[: _SHAPES_A_LENGTH - 1])
 
     def _accepts(self, plan: HotPlan) -> bool:
         if plan.suffix is None:
@@ -406,17 +387,7 @@ class HotEngine:
         except (KeyError, ValueError):
             return False  # missing, malformed or unusual: the processors know what to say
         broker = self._broker
-        topic = broker.topics.table.get(name)
-        if (
-            topic is None
-            or name[0] == "%"
-            or (queue_id >= topic.write_queue_nums and queue_id >= topic.read_queue_nums)
-            or topic.topic_filter_type != topic_config.SINGLE_TAG
-            or flags & RARE_FLAGS
-            or not properties_text
-            or topic_validator.is_not_allowed_send_topic(name)
-            or not fields.keys() >= names.required
-        ):
+        if flags & RARE_FLAGS or not properties_text or not fields.keys() >= names.required or not self._takes(name, queue_id):
             return False
         properties = properties_text.encode("utf-8", "surrogatepass")
         if _UNIQ_NAME not in properties:
@@ -450,7 +421,8 @@ class HotEngine:
                 waits,
             )
         ]
-        if code == _SEND_BATCH or fields.get(names.batch, "").lower() == "true":
+        batch = code == _SEND_BATCH or fields.get(names.batch, "").lower() == "true"
+        if batch:
             members = self._members(frame.body, messages[0])
             if members is None:
                 return False
@@ -461,12 +433,16 @@ class HotEngine:
             records = [store_plan.add(messages[0])] if len(messages) == 1 else store_plan.add_batch(messages)
         except MessageIllegal:
             return False
-        plan.message_count += len(records)
-        plan.topics.append((name, queue_id, len(records), sum(record.size for record in records), 1))
         if not request.is_oneway:
-            plan.replies.append(
-                _Reply(request.opaque, frame.serialize_type, queue_id, records, unique_key.decode("utf-8", "replace"), waits)
-            )
+            # Text that is not whole is answered as the codecs would write it.
+            unique_text = unique_key.decode("utf-8", "replace").encode()
+            opaque = (request.opaque & 0xFFFFFFFF).to_bytes(4, "big")
+            number = len(plan.places)
+            plan.replies.append((opaque, frame.serialize_type, queue_id, number, len(records), unique_text, waits))
+        plan.places += [(record.queue_offset, record.physical_offset, record.size) for record in records]
+        plan.topics.append((name, queue_id, len(records), sum(record.size for record in records), 1))
+        if not batch and frame.serialize_type == SERIALIZE_ROCKETMQ:
+            self._learn(frame.header)
         return True
 
     def _members(self, body: bytes, shared: StoreMessage) -> list[StoreMessage] | None:
@@ -492,11 +468,6 @@ def _number(text: str, digits_max: int = 9) -> int:
     if len(text) > digits_max or not (text.isdecimal() and text.isascii()):
         raise ValueError(text)
     return int(text)
-
-
-def _plain(text: str) -> bool:
-    """Stands in a JSON string as it is."""
-    return text.isascii() and text.replace("-", "").replace("_", "").isalnum()
 
 
 def _may_be_send(frame: Frame) -> bool:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from gantry.store import AppendPlan
 
     from ..context import BrokerContext
-    from ._hot_py import HotEngine, HotPlan
+    from ._hot_py import HotEngine
+    from ._plan_py import HotPlan
     from .busy_poll import BusyPoll
 
 log = logging.getLogger(__name__)

@@ -35,13 +35,13 @@ class FrameDecoder:
     Source: NettyDecoder, RemotingCommand.decode (5.3).
     """
 
-    __slots__ = ("_buffer", "_header_bytes_max", "_position", "_total_max")
+    __slots__ = ("_buffer", "_position", "header_bytes_max", "total_max")
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX, header_bytes_max: int = HEADER_BYTES_MAX) -> None:
         self._buffer = bytearray()
         self._position = 0
-        self._total_max = frame_bytes_max - 4
-        self._header_bytes_max = header_bytes_max
+        self.total_max = frame_bytes_max - 4
+        self.header_bytes_max = header_bytes_max
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
         if self._position:
@@ -54,35 +54,62 @@ class FrameDecoder:
     def buffered_bytes(self) -> int:
         return len(self._buffer) - self._position
 
+    def whole(self, data: bytes) -> bytes | None:
+        """Everything there is, `data` included, when it begins with a whole frame; the decoder holds nothing then.
+
+        None when more bytes are needed; `data` is held. Raises: as next_frame().
+        """
+        if not self.buffered_bytes:
+            return data
+        self.receive_data(data)
+        if self._lengths_at(self._buffer, self._position) is None:
+            return None
+        everything = bytes(self._buffer[self._position :])
+        self._buffer.clear()
+        self._position = 0
+        return everything
+
     def next_frame(self) -> Frame | None:
         """The next whole frame, or None when more bytes are needed."""
-        buffer, start = self._buffer, self._position
-        have = len(buffer) - start
+        found = self.frame_at(self._buffer, self._position)
+        if found is None:
+            return None
+        frame, self._position = found
+        return frame
+
+    def frame_at(self, data: bytes | bytearray, start: int) -> tuple[Frame, int] | None:
+        """The whole frame that begins there, and where it ends; None when more bytes are needed."""
+        lengths = self._lengths_at(data, start)
+        if lengths is None:
+            return None
+        serialize_type, header_length, end = lengths
+        header_start = start + PREFIX_BYTES
+        body_start = header_start + header_length
+        if isinstance(data, bytes):
+            return Frame(serialize_type, data[header_start:body_start], data[body_start:end]), end
+        with memoryview(data) as view:
+            return Frame(serialize_type, bytes(view[header_start:body_start]), bytes(view[body_start:end])), end
+
+    def _lengths_at(self, data: bytes | bytearray, start: int) -> tuple[int, int, int] | None:
+        """Serialization, length of the header and where the frame ends, of a whole one."""
+        have = len(data) - start
         if have < 4:
             return None
-        total = int.from_bytes(buffer[start : start + 4], "big", signed=True)
-        if total > self._total_max:
-            raise FrameTooLarge(size=total + 4, limit=self._total_max + 4)
+        total = int.from_bytes(data[start : start + 4], "big", signed=True)
+        if total > self.total_max:
+            raise FrameTooLarge(size=total + 4, limit=self.total_max + 4)
         if total < 4:
             raise RemoteProtocolError(f"frame length {total} is below the smallest frame of 4 bytes")
         if have < PREFIX_BYTES:
             return None
-        serialize_type = buffer[start + 4]
-        header_length = int.from_bytes(buffer[start + 5 : start + 8], "big")
+        serialize_type = data[start + 4]
+        header_length = int.from_bytes(data[start + 5 : start + 8], "big")
         if header_length > total - 4:
             raise RemoteProtocolError(f"header of {header_length} bytes does not fit into a frame of {total + 4} bytes")
-        if header_length > self._header_bytes_max:
-            raise RemoteProtocolError(f"header of {header_length} bytes exceeds the limit of {self._header_bytes_max} bytes")
+        if header_length > self.header_bytes_max:
+            raise RemoteProtocolError(f"header of {header_length} bytes exceeds the limit of {self.header_bytes_max} bytes")
         if serialize_type > 1:
             raise RemoteProtocolError(f"header serialization {serialize_type} is neither JSON (0) nor ROCKETMQ (1)")
-        end = start + 4 + total
         if have < 4 + total:
             return None
-        body_start = start + PREFIX_BYTES + header_length
-        view = memoryview(buffer)
-        try:
-            frame = Frame(serialize_type, bytes(view[start + PREFIX_BYTES : body_start]), bytes(view[body_start:end]))
-        finally:
-            view.release()
-        self._position = end
-        return frame
+        return serialize_type, header_length, start + 4 + total

@@ -1,0 +1,274 @@
+"""Plans of the pure engine, and the answers to what is in them."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from typing import TYPE_CHECKING
+
+from gantry.model import message_const
+from gantry.protocol.message.message_id import encode_host
+from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode
+from gantry.protocol.remoting.command import (
+    FLAG_RESPONSE,
+    SERIALIZE_JSON,
+    SERIALIZE_ROCKETMQ,
+    RemotingCommand,
+    encode_command,
+)
+from gantry.protocol.remoting.frame import PREFIX_BYTES
+
+if TYPE_CHECKING:
+    from gantry.errors import RemoteProtocolError
+    from gantry.model import Host
+    from gantry.runtime.channel import Channel
+    from gantry.store import AppendPlan
+    from gantry.store.append import Target
+
+    from ..context import BrokerContext
+
+_ANSWER_HEAD = struct.Struct(">IIhbhiiii")
+_OPAQUE_AT = 13
+_PATTERNS_MAX = 1024
+
+Reply = tuple[bytes, int, int, int, int, bytes, bool]
+"""What is to be said to one send once its plan is real: opaque as in a binary header, serialization, queue id, number of its
+first record in the plan, how many it has, unique key (UTF-8), whether it waits for the disk"""
+
+
+class SendSuffix:
+    """What this broker adds to the properties of each message, and says in each answer; settings may change it."""
+
+    __slots__ = (
+        "_seen",
+        "answer_fields",
+        "behind_open_pair",
+        "is_plain",
+        "patterns",
+        "properties",
+        "region",
+        "region_bytes",
+        "store_host",
+        "store_host_hex",
+        "trace_bytes",
+    )
+
+    def __init__(self, seen: tuple[str, bool, str, Host] = ("", False, "", ("", 0))) -> None:
+        self._seen = seen
+        region, trace, cluster, host = seen
+        self.region = region
+        self.region_bytes = region.encode()
+        self.trace_bytes = b"true" if trace else b"false"
+        self.properties = b"%b\x01%b\x02%b\x01%b\x02%b\x01%b\x02" % (
+            message_const.MSG_REGION.encode(),
+            self.region_bytes,
+            message_const.TRACE_SWITCH.encode(),
+            self.trace_bytes,
+            message_const.CLUSTER.encode(),
+            cluster.encode(),
+        )
+        self.behind_open_pair = b"\x02" + self.properties
+        self.is_plain = _plain(region)
+        self.store_host: bytes | None = None
+        with contextlib.suppress(ValueError, OverflowError):
+            self.store_host = encode_host(host)
+        self.store_host_hex = (self.store_host or b"").hex().upper()
+        self.patterns: dict[tuple[int, int, int, int], bytes] = {}
+        """Binary answers with holes, see _pattern()."""
+        self.answer_fields = b"".join(
+            len(name).to_bytes(2, "big") + name + len(value).to_bytes(4, "big") + value
+            for name, value in (
+                (message_const.MSG_REGION.encode(), self.region_bytes),
+                (message_const.TRACE_SWITCH.encode(), self.trace_bytes),
+            )
+        )
+
+    def of(self, broker: BrokerContext) -> SendSuffix:
+        """The one of the broker as it is now."""
+        config = broker.config
+        seen = (config.region_id, config.trace_on, config.broker_cluster_name, broker.store_host)
+        return self if seen == self._seen else SendSuffix(seen)
+
+
+def encoded_answer(
+    suffix: SendSuffix, opaque: int, serialize_type: int, code: int, remark: str | None, fields: dict[str, str]
+) -> bytes:
+    """An answer to a send as the codecs write it."""
+    fields[message_const.MSG_REGION] = suffix.region
+    fields[message_const.TRACE_SWITCH] = suffix.trace_bytes.decode()
+    return encode_command(
+        RemotingCommand(
+            code, opaque=opaque, flag=FLAG_RESPONSE, remark=remark, ext_fields=fields, serialize_type=serialize_type
+        )
+    )
+
+
+def _binary_answer(suffix: SendSuffix, reply: Reply, code: int, msg_id: bytes, digits: bytes) -> bytes:
+    """The bytes that encoded_answer() gives, put together in one go. `digits` is the queue offset."""
+    opaque, _, queue_number, _, _, unique_key, _ = reply
+    queue_id = b"%d" % queue_number
+    fields = b"\x00\x05msgId%b%b\x00\x07queueId%b%b\x00\x0bqueueOffset%b%b\x00\x0dtransactionId%b%b%b" % (
+        len(msg_id).to_bytes(4, "big"),
+        msg_id,
+        len(queue_id).to_bytes(4, "big"),
+        queue_id,
+        len(digits).to_bytes(4, "big"),
+        digits,
+        len(unique_key).to_bytes(4, "big"),
+        unique_key,
+        suffix.answer_fields,
+    )
+    size = _ANSWER_HEAD.size + len(fields)
+    return (
+        _ANSWER_HEAD.pack(
+            size - 4,
+            size - PREFIX_BYTES | SERIALIZE_ROCKETMQ << 24,
+            code,
+            LanguageCode.PYTHON,
+            CURRENT_VERSION,
+            int.from_bytes(opaque, "big", signed=True),
+            FLAG_RESPONSE,
+            0,
+            len(fields),
+        )
+        + fields
+    )
+
+
+def _pattern(suffix: SendSuffix, code: int, queue_id: int, digits_size: int, unique_size: int) -> bytes:
+    """The answer to a single send, with holes for opaque, physical offset, queue offset and unique key.
+
+    Only their lengths stand elsewhere in it, so it serves all sends to a queue for a while.
+    """
+    hole = b"\0" * unique_size
+    reply: Reply = (bytes(4), SERIALIZE_ROCKETMQ, queue_id, 0, 1, hole, True)
+    msg_id = suffix.store_host_hex.encode() + b"0" * 16
+    answer = _binary_answer(suffix, reply, code, msg_id, b"0" * digits_size)
+    place_at = answer.index(msg_id) + len(msg_id) - 16
+    digits_at = answer.index(b"queueOffset") + len(b"queueOffset") + 4
+    unique_at = answer.index(b"transactionId") + len(b"transactionId") + 4
+    pieces = (
+        answer[:_OPAQUE_AT],
+        answer[_OPAQUE_AT + 4 : place_at],
+        answer[place_at + 16 : digits_at],
+        answer[digits_at + digits_size : unique_at],
+        answer[unique_at + unique_size :],
+    )
+    one, two, three, four, five = (piece.replace(b"%", b"%%") for piece in pieces)
+    return b"%b%%b%b%%016X%b%%b%b%%b%b" % (one, two, three, four, five)
+
+
+class Lane:
+    """A queue that sends of a plan go to, and how many went the shortest way."""
+
+    __slots__ = ("messages", "queue_id", "size", "target", "topic")
+
+    def __init__(self, topic: str, queue_id: int, target: Target) -> None:
+        self.topic = topic
+        self.queue_id = queue_id
+        self.target = target
+        self.messages = 0
+        self.size = 0
+
+
+class HotPlan:
+    """The common sends of one turn of the loop, of all connections.
+
+    `store_plan` is what is to be written, None for nothing yet. `sections` has, for each read with sends that want an answer,
+    (channel, first reply, end of its replies). `places` says where each record lies: queue offset, physical offset, size.
+    `topics` has (topic, queue id, messages, bytes, requests) for the counters; what went into a lane is counted there.
+    `failure` is what was wrong with the bytes behind the frames of the last read.
+    """
+
+    __slots__ = ("failure", "lanes", "places", "replies", "sections", "store_plan", "suffix", "topics")
+
+    def __init__(self) -> None:
+        self.store_plan: AppendPlan | None = None
+        self.failure: RemoteProtocolError | None = None
+        self.places: list[tuple[int, int, int]] = []
+        self.replies: list[Reply] = []
+        self.sections: list[tuple[Channel, int, int]] = []
+        self.topics: list[tuple[str, int, int, int, int]] = []
+        self.lanes: dict[bytes, dict[bytes, Lane | None]] = {}
+        """By topic and queue id as they stand in headers; None for what goes the long way."""
+        self.suffix: SendSuffix | None = None
+        """Set when the first send of the plan may take the short way."""
+
+    @property
+    def message_count(self) -> int:
+        return len(self.places)
+
+    @property
+    def log_bytes(self) -> int:
+        """How long the plan is."""
+        return 0 if self.store_plan is None else self.store_plan.end - self.store_plan.start
+
+    @property
+    def waiting_count(self) -> int:
+        """How many of them asked to wait for disk and copies."""
+        return sum(reply[6] for reply in self.replies)
+
+    def answers(self, first: int, end: int, waiting: bool | None, code: int, remark: str | None = None) -> bytes:
+        """Answers of a section: all of them (`waiting` None), or those that wait for the disk, or those that do not.
+
+        `code` is how the messages were stored; with a `remark` they were not, and the answers carry no place.
+        """
+        suffix = self.suffix
+        assert suffix is not None
+        chosen = [reply for reply in self.replies[first:end] if waiting is None or reply[6] is waiting]
+        if remark is not None:
+            return b"".join(
+                [
+                    encoded_answer(suffix, int.from_bytes(reply[0], "big", signed=True), reply[1], code, remark, {})
+                    for reply in chosen
+                ]
+            )
+        found: list[bytes] = []
+        places, patterns = self.places, suffix.patterns
+        for reply in chosen:
+            opaque, serialize_type, queue_id, number, count, unique_key, _ = reply
+            if serialize_type != SERIALIZE_ROCKETMQ or count != 1:
+                found.append(self._stored(reply, suffix, code))
+                continue
+            queue_offset, physical_offset, _ = places[number]
+            digits = b"%d" % queue_offset
+            key = code, queue_id, len(digits), len(unique_key)
+            pattern = patterns.get(key)
+            if pattern is None:
+                if len(patterns) >= _PATTERNS_MAX:
+                    patterns.clear()
+                pattern = patterns[key] = _pattern(suffix, *key)
+            found.append(pattern % (opaque, physical_offset, digits, unique_key))
+        return b"".join(found)
+
+    def _stored(self, reply: Reply, suffix: SendSuffix, code: int) -> bytes:
+        opaque, serialize_type, queue_id, number, count, unique_bytes, _ = reply
+        host = suffix.store_host_hex
+        # As record.offset_msg_id has it; the host is the broker's for all of them.
+        msg_id = ",".join([f"{host}{place[1]:016X}" for place in self.places[number : number + count]])
+        queue_offset = self.places[number][0]
+        if serialize_type == SERIALIZE_ROCKETMQ:
+            return _binary_answer(suffix, reply, code, msg_id.encode(), b"%d" % queue_offset)
+        unique_key = unique_bytes.decode()
+        opaque_number = int.from_bytes(opaque, "big", signed=True)
+        if serialize_type == SERIALIZE_JSON and suffix.is_plain and _plain(unique_key):
+            header = (
+                f'{{"code":{code},"extFields":{{"MSG_REGION":"{suffix.region}","TRACE_ON":"{suffix.trace_bytes.decode()}",'
+                f'"msgId":"{msg_id}","queueId":"{queue_id}","queueOffset":"{queue_offset}",'
+                f'"transactionId":"{unique_key}"}},"flag":1,"language":"{LanguageCode.PYTHON.name}","opaque":{opaque_number},'
+                f'"serializeTypeCurrentRPC":"JSON","version":{CURRENT_VERSION}}}'
+            ).encode()
+            size = len(header)
+            return b"%b%b%b" % ((size + PREFIX_BYTES - 4).to_bytes(4, "big"), size.to_bytes(4, "big"), header)
+        fields = {
+            "msgId": msg_id,
+            "queueId": str(queue_id),
+            "queueOffset": str(queue_offset),
+            "transactionId": unique_key,
+        }
+        return encoded_answer(suffix, opaque_number, serialize_type, code, None, fields)
+
+
+def _plain(text: str) -> bool:
+    """Stands in a JSON string as it is."""
+    return text.isascii() and text.replace("-", "").replace("_", "").isalnum()
