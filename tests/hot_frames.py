@@ -115,3 +115,15 @@ def _json_frame(rng: random.Random, command: RemotingCommand) -> bytes:
     separators = (",", ":") if rng.random() < 0.7 else (", ", " : ")
     header = json.dumps(dict(items), ensure_ascii=rng.random() < 0.5, separators=separators).encode()
     return struct.pack(">II", 4 + len(header) + len(command.body), len(header)) + header + command.body
+
+
+def similar_frame(rng: random.Random, frame: bytes) -> bytes:
+    """The same once more, with some bytes of the header different that are no lengths of the frame itself."""
+    changed = bytearray(frame)
+    header_end = 8 + int.from_bytes(frame[5:8], "big")
+    for _ in range(rng.choice((0, 0, 1, 1, 2))):
+        at = rng.randrange(8, header_end)
+        if rng.random() < 0.8 and (digits := [at for at in range(25, header_end) if chr(frame[at]).isalnum()]):
+            at = rng.choice(digits)
+        changed[at] = rng.choice(b'0123456789abTKex \x00\x01\x02"\\{}-\x7f\x80\xc3' + frame[8:header_end])
+    return bytes(changed)

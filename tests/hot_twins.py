@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from types import SimpleNamespace
 from typing import Any
 
 from gantry.broker.hot._hot_py import HotEngine as PureEngine
+from gantry.broker.hot._shapes_py import shape_of
+from gantry.errors import RemoteProtocolError
 from gantry.model import TopicConfig
+from gantry.protocol.remoting.command import RemotingCommand, decode_frame
 from gantry.protocol.remoting.frame import FRAME_BYTES_MAX, HEADER_BYTES_MAX, Frame, FrameDecoder
-from tests.hot_frames import send_frame
+from tests.hot_frames import send_frame, similar_frame
 from tests.unit.broker.broker_rig import BrokerRig
 
 FRAMES_A_READ = 12
@@ -117,6 +121,59 @@ async def compare(seed: int, reads: int, *, host: str = "10.0.0.7", odd: float =
             first.pop("answers", None), second.pop("answers", None)
             assert first == second
         return count, tried
+    finally:
+        await ours.__aexit__()
+        await theirs.__aexit__()
+
+
+def model(rng: random.Random, odd: float) -> bytes:
+    """A frame with a header that may be learned."""
+    while True:
+        data = send_frame(rng, rng.randrange(1 << 31), odd=odd)
+        with contextlib.suppress(RemoteProtocolError, ValueError):
+            (frame,) = cut(data)
+            if shape_of(decode_frame(frame), frame.header) is not None:
+                return data
+
+
+class Forgetful(PureEngine):
+    """Learns no shape: every send goes the long way."""
+
+    def _learn(self, request: RemotingCommand, header: bytes) -> None:
+        return None
+
+
+async def compare_shapes(seed: int, reads: int, *, odd: float = 0.02, **settings: Any) -> tuple[int, int]:
+    """The pure engine against itself without the shapes that it learns, on frames that are like each other.
+
+    Returns how many sends were laid out by shape, and of how many frames.
+    """
+    rng = random.Random(seed)
+    ours, theirs = await rig_with_topics(**settings), await rig_with_topics(**settings)
+    try:
+        learning, forgetful = PureEngine(ours.context), Forgetful(theirs.context)
+        channel: Any = SimpleNamespace(remote_host="10.0.0.7", remote_port=4711)
+        decoders = [engine.decoder(FRAME_BYTES_MAX, HEADER_BYTES_MAX) for engine in (learning, forgetful)]
+        models = [send_frame(rng, opaque, odd=odd) for opaque in range(100, 110)]
+        models += [model(rng, odd) for _ in range(20)]
+        by_shape = tried = 0
+        for _ in range(reads):
+            frames = [similar_frame(rng, rng.choice(models)) for _ in range(rng.randrange(1, 3 * FRAMES_A_READ))]
+            data = b"".join(frames)
+            if rng.random() < 0.05:
+                models[rng.randrange(len(models))] = model(rng, odd)
+            split = rng.choice((len(data), rng.randrange(len(data))))
+            plans = learning.plan(), forgetful.plan()
+            left = [
+                [frame for piece in (data[:split], data[split:]) for frame in engine.ingest(plan, decoder, channel, piece)]
+                for engine, plan, decoder in zip((learning, forgetful), plans, decoders, strict=True)
+            ]
+            assert left[0] == left[1]
+            assert all(decoder.buffered_bytes == 0 for decoder in decoders)
+            by_shape += sum(lane.messages for lanes in plans[0].lanes.values() for lane in lanes.values() if lane is not None)
+            tried += len(frames)
+            assert outcome(ours, learning, plans[0]) == outcome(theirs, forgetful, plans[1])
+        return by_shape, tried
     finally:
         await ours.__aexit__()
         await theirs.__aexit__()

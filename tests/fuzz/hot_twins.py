@@ -1,6 +1,7 @@
 """Compares the engine's twins on very many frames: `python -m tests.fuzz.hot_twins --frames 10000000 --seed 1`.
 
-Prints how many frames were tried and how many the compiled engine took; a difference ends it with its seed.
+Prints how many frames were tried and how many the compiled engine took; a difference ends it with its seed. The pure engine is
+compared with itself, too, without the shapes of headers that it learns.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import time
 
 from gantry._core import ACCEL
-from tests.hot_twins import compare
+from tests.hot_twins import compare, compare_shapes
 
 READS = 200
 KINDS = (
@@ -32,16 +33,18 @@ def main() -> None:
     if ACCEL != "c":
         raise SystemExit("the compiled core is not in use: there is nothing to compare")
     logging.disable(logging.CRITICAL)
-    tried = taken = 0
+    tried = taken = alike = 0
     seed, began = options.seed, time.monotonic()
     while tried < options.frames:
         try:
             some, all_of_them = asyncio.run(compare(seed, READS, **KINDS[seed % len(KINDS)]))
+            alike += asyncio.run(compare_shapes(seed, READS // 4))[0]
         except AssertionError:
             print(f"the twins differ: seed {seed}, {KINDS[seed % len(KINDS)]}")
             raise
         taken, tried, seed = taken + some, tried + all_of_them, seed + 1
-    print(f"{tried} frames, {taken} taken by the compiled engine, no difference; seeds {options.seed} to {seed - 1}, "
+    print(f"{tried} frames, {taken} taken by the compiled engine, {alike} laid out by shape, no difference; "
+          f"seeds {options.seed} to {seed - 1}, "
           f"{time.monotonic() - began:.0f} s")  # fmt: skip
 
 

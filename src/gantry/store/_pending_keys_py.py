@@ -10,7 +10,7 @@ from gantry.protocol.disk.index_layout import ENTRY, ENTRY_SIZE, SLOT, SLOT_SIZE
 _TAIL_SIZE = 12
 _TAIL_POWERS = tuple(31**exponent for exponent in range(_TAIL_SIZE - 1, -1, -1))
 _TAIL_SHIFT = 31**_TAIL_SIZE
-_FRONTS_MAX = 4096
+_HASHED_MAX = 4096
 
 Key = tuple[str, bytes, int, int]
 """topic, the part after `topic#` as stored, physical offset, storeTimestamp (ms)"""
@@ -102,20 +102,26 @@ def lay_out_index(
     seen_timestamp, seconds = -1, 0
     read_slot, write_slot, write_entry = SLOT.unpack_from, SLOT.pack_into, ENTRY.pack_into
     hashed_fronts: dict[tuple[str, bytes], int] = {}
+    hashed_keys: dict[tuple[str, bytes], int] = {}
     for topic, key, physical_offset, store_timestamp in batch.keys(first, count):
         # Unique keys of one sender begin alike: the hash goes on from there.
         if len(key) > _TAIL_SIZE and key.isascii():
             front = topic, key[:-_TAIL_SIZE]
             shifted = hashed_fronts.get(front)
             if shifted is None:
-                if len(hashed_fronts) >= _FRONTS_MAX:
+                if len(hashed_fronts) >= _HASHED_MAX:
                     hashed_fronts.clear()
                 shifted = hashed_fronts[front] = java_string_hash(f"{topic}#{front[1].decode()}") * _TAIL_SHIFT
             hashed = shifted + sum(map(mul, key[-_TAIL_SIZE:], _TAIL_POWERS)) & 0xFFFFFFFF
             if hashed & 0x80000000:
                 hashed = 0 if hashed == 0x80000000 else 0x100000000 - hashed
         else:
-            hashed = key_hash(f"{topic}#{key.decode('utf-8', 'replace')}")
+            # Short ones are mostly tags.
+            hashed = hashed_keys.get((topic, key), -1)
+            if hashed < 0:
+                if len(hashed_keys) >= _HASHED_MAX:
+                    hashed_keys.clear()
+                hashed = hashed_keys[topic, key] = key_hash(f"{topic}#{key.decode('utf-8', 'replace')}")
         if store_timestamp != seen_timestamp:
             seen_timestamp, seconds = store_timestamp, seconds_since(begin_timestamp, store_timestamp)
         slot = hashed % slot_count

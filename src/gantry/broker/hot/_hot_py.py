@@ -8,6 +8,7 @@ property text; a name inside a value is found, too, and merely sends the frame t
 from __future__ import annotations
 
 import contextlib
+import re
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,7 @@ from gantry.protocol.message.batch import decode_batch, join_properties
 from gantry.protocol.message.message_id import encode_host
 from gantry.protocol.message.properties import find_property
 from gantry.protocol.remoting.codes import RequestCode
-from gantry.protocol.remoting.command import SERIALIZE_JSON, SERIALIZE_ROCKETMQ, decode_frame
+from gantry.protocol.remoting.command import SERIALIZE_JSON, SERIALIZE_ROCKETMQ, RemotingCommand, decode_frame
 from gantry.protocol.remoting.frame import PREFIX_BYTES, Frame, FrameDecoder
 from gantry.protocol.remoting.header.send_message import SendMessageRequestHeader
 from gantry.protocol.remoting.header.send_message_v2 import SendMessageRequestHeaderV2
@@ -45,6 +46,9 @@ _LEARN_EVERY = 16
 
 _PREFIX = struct.Struct(">iI")
 _HOST_V4_SIZE = 8
+_ZERO = ord("0")
+_INT32_MAX = (1 << 31) - 1
+_PLAIN_TOPIC = re.compile(rb"[%|a-zA-Z0-9_-]+\Z")
 
 _SEND = int(RequestCode.SEND_MESSAGE)
 _SEND_V2 = int(RequestCode.SEND_MESSAGE_V2)
@@ -250,18 +254,22 @@ class HotEngine:
                 suffix, store_plan = opened
                 body_max, all_lanes = store_plan.common_body_max, plan.lanes
                 more_max = COMMON_PROPERTIES_MAX - len(suffix.properties) - 1
-            properties = data[header_at + shape.properties_start : header_at + shape.properties_end]
+            properties = shape.properties_in(data, header_at)
             opaque, topic, queue, born, unique = shape.pick(pieces)
             if (
-                properties.count(b"\x01") != shape.name_ends
-                or properties.count(b"\x02") != shape.pair_ends
-                or not properties.isascii()
+                properties is None
                 or not born.isdigit()
                 or len(properties) > more_max
                 or end - body_at > body_max
                 or total > total_max
             ):
                 break
+            serialize_type = SERIALIZE_ROCKETMQ
+            if shape.is_json:
+                serialize_type = SERIALIZE_JSON
+                if not opaque.isdigit() or (opaque[0] == _ZERO and len(opaque) > 1) or int(opaque) > _INT32_MAX:
+                    break
+                opaque = int(opaque).to_bytes(4, "big")
             try:
                 lane = all_lanes[topic][queue]
             except KeyError:
@@ -289,7 +297,7 @@ class HotEngine:
             if waits:
                 wait = True
             if not shape.is_oneway:
-                replies.append((opaque, SERIALIZE_ROCKETMQ, lane.queue_id, number, 1, unique, waits))
+                replies.append((opaque, serialize_type, lane.queue_id, number, 1, unique, waits))
             number += 1
             at = end
         if messages:
@@ -317,7 +325,7 @@ class HotEngine:
     def _new_lane(self, plan: HotPlan, store_plan: AppendPlan, topic: bytes, queue: bytes) -> Lane | None:
         """Kept in the plan, also when such sends go the long way (None); nothing about topics changes under a plan."""
         lane = None
-        if topic.isascii() and queue.isdigit() and len(queue) <= 9:
+        if _PLAIN_TOPIC.match(topic) and queue.isdigit() and len(queue) <= 9:
             name, queue_id = topic.decode("ascii"), int(queue)
             if self._takes(name, queue_id):
                 with contextlib.suppress(MessageIllegal):
@@ -336,14 +344,14 @@ class HotEngine:
             or topic_validator.is_not_allowed_send_topic(name)
         )
 
-    def _learn(self, header: bytes) -> None:
+    def _learn(self, request: RemotingCommand, header: bytes) -> None:
         """A single send with this header went the long way and was common."""
-        word = SERIALIZE_ROCKETMQ << 24 | len(header)
+        word = request.serialize_type << 24 | len(header)
         known = self._shapes.get(word, ())
         self._misses += 1
         if len(known) >= _SHAPES_A_LENGTH and self._misses % _LEARN_EVERY:
             return
-        shape = shape_of(header)
+        shape = shape_of(request, header)
         if shape is None or any(other.stays == shape.stays for other in known):
             return
         if self._shape_count >= _SHAPES_MAX:
@@ -441,8 +449,8 @@ class HotEngine:
             plan.replies.append((opaque, frame.serialize_type, queue_id, number, len(records), unique_text, waits))
         plan.places += [(record.queue_offset, record.physical_offset, record.size) for record in records]
         plan.topics.append((name, queue_id, len(records), sum(record.size for record in records), 1))
-        if not batch and frame.serialize_type == SERIALIZE_ROCKETMQ:
-            self._learn(frame.header)
+        if not batch:
+            self._learn(request, frame.header)
         return True
 
     def _members(self, body: bytes, shared: StoreMessage) -> list[StoreMessage] | None:

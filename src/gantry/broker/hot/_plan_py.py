@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _ANSWER_HEAD = struct.Struct(">IIhbhiiii")
 _OPAQUE_AT = 13
+_PLACE = b"%016X"
+_PLACE_SIZE = 16
 _PATTERNS_MAX = 1024
 
 Reply = tuple[bytes, int, int, int, int, bytes, bool]
@@ -73,8 +75,8 @@ class SendSuffix:
         with contextlib.suppress(ValueError, OverflowError):
             self.store_host = encode_host(host)
         self.store_host_hex = (self.store_host or b"").hex().upper()
-        self.patterns: dict[tuple[int, int, int, int], bytes] = {}
-        """Binary answers with holes, see _pattern()."""
+        self.patterns: dict[tuple[int, ...], bytes] = {}
+        """Answers with holes, see _binary_pattern()."""
         self.answer_fields = b"".join(
             len(name).to_bytes(2, "big") + name + len(value).to_bytes(4, "big") + value
             for name, value in (
@@ -82,6 +84,12 @@ class SendSuffix:
                 (message_const.TRACE_SWITCH.encode(), self.trace_bytes),
             )
         )
+
+    def add_pattern(self, key: tuple[int, ...], pattern: bytes) -> bytes:
+        if len(self.patterns) >= _PATTERNS_MAX:
+            self.patterns.clear()
+        self.patterns[key] = pattern
+        return pattern
 
     def of(self, broker: BrokerContext) -> SendSuffix:
         """The one of the broker as it is now."""
@@ -135,27 +143,79 @@ def _binary_answer(suffix: SendSuffix, reply: Reply, code: int, msg_id: bytes, d
     )
 
 
-def _pattern(suffix: SendSuffix, code: int, queue_id: int, digits_size: int, unique_size: int) -> bytes:
-    """The answer to a single send, with holes for opaque, physical offset, queue offset and unique key.
+def _json_answer(
+    suffix: SendSuffix, code: int, opaque: bytes, queue_id: int, digits: bytes, unique_key: bytes, msg_id: bytes
+) -> bytes:
+    """As encoded_answer() has it, when nothing in it needs an escape. `opaque` and `digits` (the queue offset) are decimal."""
+    header = (
+        b'{"code":%d,"extFields":{"MSG_REGION":"%b","TRACE_ON":"%b","msgId":"%b","queueId":"%d","queueOffset":"%b",'
+        b'"transactionId":"%b"},"flag":1,"language":"%b","opaque":%b,"serializeTypeCurrentRPC":"JSON","version":%d}'
+    ) % (
+        code,
+        suffix.region_bytes,
+        suffix.trace_bytes,
+        msg_id,
+        queue_id,
+        digits,
+        unique_key,
+        LanguageCode.PYTHON.name.encode(),
+        opaque,
+        CURRENT_VERSION,
+    )
+    return b"%b%b%b" % ((len(header) + PREFIX_BYTES - 4).to_bytes(4, "big"), len(header).to_bytes(4, "big"), header)
 
-    Only their lengths stand elsewhere in it, so it serves all sends to a queue for a while.
+
+def _binary_pattern(suffix: SendSuffix, code: int, queue_id: int, digits_size: int, unique_size: int) -> bytes:
+    """The answer to a single send, with holes for opaque, physical offset, queue offset and unique key, in this order.
+
+    Of these only the lengths stand elsewhere in it, so it serves all sends to a queue for a while.
     """
-    hole = b"\0" * unique_size
-    reply: Reply = (bytes(4), SERIALIZE_ROCKETMQ, queue_id, 0, 1, hole, True)
-    msg_id = suffix.store_host_hex.encode() + b"0" * 16
-    answer = _binary_answer(suffix, reply, code, msg_id, b"0" * digits_size)
-    place_at = answer.index(msg_id) + len(msg_id) - 16
+    reply: Reply = (bytes(4), SERIALIZE_ROCKETMQ, queue_id, 0, 1, b"?" * unique_size, True)
+    msg_id = suffix.store_host_hex.encode() + b"?" * _PLACE_SIZE
+    answer = _binary_answer(suffix, reply, code, msg_id, b"?" * digits_size)
+    place_at = answer.index(msg_id) + len(msg_id) - _PLACE_SIZE
     digits_at = answer.index(b"queueOffset") + len(b"queueOffset") + 4
     unique_at = answer.index(b"transactionId") + len(b"transactionId") + 4
-    pieces = (
-        answer[:_OPAQUE_AT],
-        answer[_OPAQUE_AT + 4 : place_at],
-        answer[place_at + 16 : digits_at],
-        answer[digits_at + digits_size : unique_at],
-        answer[unique_at + unique_size :],
+    return _with_holes(
+        answer,
+        (
+            (_OPAQUE_AT, 4, b"%b"),
+            (place_at, _PLACE_SIZE, _PLACE),
+            (digits_at, digits_size, b"%b"),
+            (unique_at, unique_size, b"%b"),
+        ),
     )
-    one, two, three, four, five = (piece.replace(b"%", b"%%") for piece in pieces)
-    return b"%b%%b%b%%016X%b%%b%b%%b%b" % (one, two, three, four, five)
+
+
+def _json_pattern(suffix: SendSuffix, code: int, queue_id: int, digits_size: int, unique_size: int, opaque_size: int) -> bytes:
+    """The same in JSON, with holes for physical offset, queue offset, unique key and opaque."""
+    msg_id = suffix.store_host_hex.encode() + b"?" * _PLACE_SIZE
+    digits, unique_key, opaque = b"?" * digits_size, b"?" * unique_size, b"?" * opaque_size
+    answer = _json_answer(suffix, code, opaque, queue_id, digits, unique_key, msg_id)
+    place_at = answer.index(b'"msgId":"') + len(b'"msgId":"') + len(msg_id) - _PLACE_SIZE
+    digits_at = answer.index(b'"queueOffset":"') + len(b'"queueOffset":"')
+    unique_at = answer.index(b'"transactionId":"') + len(b'"transactionId":"')
+    opaque_at = answer.index(b'"opaque":') + len(b'"opaque":')
+    return _with_holes(
+        answer,
+        (
+            (place_at, _PLACE_SIZE, _PLACE),
+            (digits_at, digits_size, b"%b"),
+            (unique_at, unique_size, b"%b"),
+            (opaque_at, opaque_size, b"%b"),
+        ),
+    )
+
+
+def _with_holes(answer: bytes, holes: tuple[tuple[int, int, bytes], ...]) -> bytes:
+    """A pattern for the % operator: each hole (where, how long, what fills it) in the place of the bytes that stand there."""
+    parts = []
+    at = 0
+    for begin, size, filler in holes:
+        parts += [answer[at:begin].replace(b"%", b"%%"), filler]
+        at = begin + size
+    parts.append(answer[at:].replace(b"%", b"%%"))
+    return b"".join(parts)
 
 
 class Lane:
@@ -227,18 +287,21 @@ class HotPlan:
         places, patterns = self.places, suffix.patterns
         for reply in chosen:
             opaque, serialize_type, queue_id, number, count, unique_key, _ = reply
-            if serialize_type != SERIALIZE_ROCKETMQ or count != 1:
+            is_binary = serialize_type == SERIALIZE_ROCKETMQ
+            if count != 1 or not (is_binary or (suffix.is_plain and (unique_key.isalnum() or _plain(unique_key.decode())))):
                 found.append(self._stored(reply, suffix, code))
                 continue
             queue_offset, physical_offset, _ = places[number]
             digits = b"%d" % queue_offset
-            key = code, queue_id, len(digits), len(unique_key)
-            pattern = patterns.get(key)
-            if pattern is None:
-                if len(patterns) >= _PATTERNS_MAX:
-                    patterns.clear()
-                pattern = patterns[key] = _pattern(suffix, *key)
-            found.append(pattern % (opaque, physical_offset, digits, unique_key))
+            if is_binary:
+                key: tuple[int, ...] = code, queue_id, len(digits), len(unique_key)
+                pattern = patterns.get(key) or suffix.add_pattern(key, _binary_pattern(suffix, *key))
+                found.append(pattern % (opaque, physical_offset, digits, unique_key))
+            else:
+                opaque = b"%d" % int.from_bytes(opaque, "big", signed=True)
+                key = code, queue_id, len(digits), len(unique_key), len(opaque)
+                pattern = patterns.get(key) or suffix.add_pattern(key, _json_pattern(suffix, *key))
+                found.append(pattern % (physical_offset, digits, unique_key, opaque))
         return b"".join(found)
 
     def _stored(self, reply: Reply, suffix: SendSuffix, code: int) -> bytes:
@@ -250,23 +313,16 @@ class HotPlan:
         if serialize_type == SERIALIZE_ROCKETMQ:
             return _binary_answer(suffix, reply, code, msg_id.encode(), b"%d" % queue_offset)
         unique_key = unique_bytes.decode()
-        opaque_number = int.from_bytes(opaque, "big", signed=True)
+        number = int.from_bytes(opaque, "big", signed=True)
         if serialize_type == SERIALIZE_JSON and suffix.is_plain and _plain(unique_key):
-            header = (
-                f'{{"code":{code},"extFields":{{"MSG_REGION":"{suffix.region}","TRACE_ON":"{suffix.trace_bytes.decode()}",'
-                f'"msgId":"{msg_id}","queueId":"{queue_id}","queueOffset":"{queue_offset}",'
-                f'"transactionId":"{unique_key}"}},"flag":1,"language":"{LanguageCode.PYTHON.name}","opaque":{opaque_number},'
-                f'"serializeTypeCurrentRPC":"JSON","version":{CURRENT_VERSION}}}'
-            ).encode()
-            size = len(header)
-            return b"%b%b%b" % ((size + PREFIX_BYTES - 4).to_bytes(4, "big"), size.to_bytes(4, "big"), header)
+            return _json_answer(suffix, code, b"%d" % number, queue_id, b"%d" % queue_offset, unique_bytes, msg_id.encode())
         fields = {
             "msgId": msg_id,
             "queueId": str(queue_id),
             "queueOffset": str(queue_offset),
             "transactionId": unique_key,
         }
-        return encoded_answer(suffix, opaque_number, serialize_type, code, None, fields)
+        return encoded_answer(suffix, number, serialize_type, code, None, fields)
 
 
 def _plain(text: str) -> bool:
