@@ -302,7 +302,7 @@ class AppendPlan:
             position += size
             room -= size
         self._position, self._room = position, room
-        if wait:
+        if wait and messages:
             self.must_wait = True
         return places
 

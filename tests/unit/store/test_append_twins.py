@@ -59,7 +59,7 @@ class Index:
         self.add = pending.add
 
 
-def planned(plans: Any, tail: Any, pending: Any, messages: list[StoreMessage]) -> dict[str, Any]:
+def planned(plans: Any, tail: Any, pending: Any, messages: list[StoreMessage] | Callable[[Any], None]) -> dict[str, Any]:
     queues: dict[tuple[str, int], Any] = {}
 
     def get_queue(topic: str, queue_id: int) -> Any:
@@ -68,6 +68,9 @@ def planned(plans: Any, tail: Any, pending: Any, messages: list[StoreMessage]) -
     rules = plans.PlanRules(4096, get_queue, LEVELS)
     plan = plans.AppendPlan(rules, 8192 + 100, 1_700_000_000_000, 600, True)
     refused = []
+    if callable(messages):
+        messages(plan)
+        messages = []
     for number, message in enumerate(messages):
         try:
             plan.add(message)
@@ -196,6 +199,57 @@ def test_a_view_of_the_hot_tail_outlives_its_chunk() -> None:
     assert bytes(view) == b"a" * 20
 
 
+TAGS = st.sampled_from([None, b"A", b"B b"])
+COMMON = st.lists(
+    st.tuples(
+        st.sampled_from(["T", "Tä", "t" * 200]),
+        st.integers(0, 3),
+        st.integers(0, 2**31 - 1),
+        st.sampled_from([0, 1, 0x30]),
+        st.integers(0, 16),
+        st.integers(0, 2**62),
+        st.binary(max_size=600),
+        st.sampled_from([b"U1", b"x" * 40]),
+        st.sampled_from([None, b"k", b"a  b"]),
+        TAGS,
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(messages=COMMON, wait=st.booleans(), split=st.integers(0, 12))
+def test_common_messages_are_laid_out_alike(messages: list[Any], wait: bool, split: int) -> None:
+    """By both twins, and as add() would have done it."""
+    born, store, more = ("10.0.0.1", 1), ("10.0.0.2", 10911), b"R\x01r\x02"
+    whole = [
+        StoreMessage(topic, queue_id, body, own + more, flag, flags, time, born, store, reconsumed, 0, wait)
+        for topic, queue_id, flag, flags, reconsumed, time, body, *found in messages
+        for own in [common_properties(*found)]
+    ]
+
+    def lay_out(plan: Any) -> None:
+        rows = [
+            (plan.target(topic, queue_id), *numbers, body, common_properties(*found), more, *found)
+            for topic, queue_id, *numbers, body, unique, words, tags in messages
+            for found in [(unique, words, tags)]
+            if len(body) <= plan.common_body_max
+        ]
+        places = plan.add_common(rows[:split], born, store, wait) + plan.add_common(rows[split:], born, store, wait)
+        assert places == [(r.queue_offset, r.physical_offset, r.size) for r in plan.records]
+
+    pure = planned(_append_plan_py, _queue_tail_py.QueueTail, _pending_keys_py.PendingKeys, lay_out)
+    compiled = planned(_append_c, _append_c.QueueTail, _pending_keys_c.PendingKeys, lay_out)
+    assert compiled == pure
+    added = planned(_append_plan_py, _queue_tail_py.QueueTail, _pending_keys_py.PendingKeys, whole)
+    assert {**added, "must wait": None} == {**pure, "must wait": None}
+
+
+def common_properties(unique: bytes, words: bytes | None, tags: bytes | None) -> bytes:
+    pairs = ((b"UNIQ_KEY", unique), (b"KEYS", words), (b"TAGS", tags))
+    return b"".join(name + b"\x01" + value + b"\x02" for name, value in pairs if value is not None)
+
+
 KEYS = st.lists(
     st.tuples(
         st.sampled_from(["T", "U", "Tä"]),
@@ -214,6 +268,9 @@ def test_pending_keys_are_the_same(keys: list[Any], drop: int, count: int, begin
     for topic, words, offset, at in keys:
         pure.add(topic, words, offset, at)
         compiled.add(topic, words, offset, at)
+    at_once = [(topic, word, offset, at) for topic, words, offset, at in keys[:3] for word in words]
+    pure.add_all(at_once)
+    compiled.add_all(at_once)
     before = compiled.batch()
     for pending in (pure, compiled):
         pending.drop(min(drop, len(pending)))
@@ -245,7 +302,15 @@ def test_an_index_file_written_in_bulk_is_the_same(parts: list[int], monkeypatch
         pure, compiled = _pending_keys_py.PendingKeys(), _pending_keys_c.PendingKeys()
         for number in range(size):
             key, offset, at = (
-                rng.choice((b"k%d" % rng.randrange(900), b"same")),
+                rng.choice(
+                    (
+                        b"k%d" % rng.randrange(900),
+                        b"same",
+                        b"7F000001000118B4AAC2%012X" % number,
+                        "Ж😀".encode() * 4,
+                        b"\xff" * 14,
+                    )
+                ),
                 rng.randrange(1 << 40),
                 1_000_000 + 700 * number,
             )
