@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,21 +15,29 @@ from tests.crash.history import History
 from tests.crash.loop_disk import LoopDisk
 from tests.crash.test_failed_sync import SETTINGS as FAILED_SYNC_SETTINGS
 from tests.crash.test_failed_sync import ShimmedBroker, load_until_refused
+from tests.crash.test_kill_loop import SETTINGS as KILL_SETTINGS
+from tests.crash.test_kill_loop import KillLoop
 from tests.crash.test_power_cut import SETTINGS, PowerCutLoop
 from tests.interop.cluster import GantryBroker, ServerFailed
 
 CUTS_MAX = 40
+KILLS_MAX = 4
 DEFECTS = Path(__file__).parent / "defects"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def defect_environment(defect: str) -> dict[str, str]:
+    """Of a process with one of the defects in `defects/sitecustomize.py`."""
+    return {"PYTHONPATH": str(DEFECTS), "GANTRY_TEST_DEFECT": defect, "GANTRY_CORE": "python"}
 
 
 class DefectiveBroker(ShimmedBroker):
-    """A broker with one of the defects in `defects/sitecustomize.py`."""
+    """A broker with one of the defects."""
 
     defect = ""
 
     def environment(self) -> dict[str, str]:
-        own = {"PYTHONPATH": str(DEFECTS), "GANTRY_TEST_DEFECT": self.defect, "GANTRY_CORE": "python"}
-        return {**super().environment(), **own}
+        return {**super().environment(), **defect_environment(self.defect)}
 
 
 def cut_until_told(broker: GantryBroker, disk: LoopDisk) -> None:
@@ -33,6 +45,17 @@ def cut_until_told(broker: GantryBroker, disk: LoopDisk) -> None:
     try:
         broker.start()
         for _ in range(CUTS_MAX):
+            loop.cycle()
+    finally:
+        if broker.running:
+            broker.kill()
+
+
+def kill_until_told(broker: GantryBroker) -> None:
+    loop = KillLoop(broker, 1)
+    try:
+        broker.start()
+        for _ in range(KILLS_MAX):
             loop.cycle()
     finally:
         if broker.running:
@@ -68,6 +91,48 @@ def test_failed_syncs_tell(disk: LoopDisk, shim: Path, tmp_path: Path) -> None:
     finally:
         if broker.running:
             broker.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("defect", "said"),
+    [
+        ("cut_one_record_too_many", "acknowledged sends are not readable|could be read before"),
+        ("give_an_offset_twice_after_a_recovery", "acknowledged sends are not readable|where [0-9]+ was due|but nothing from"),
+    ],
+)
+def test_kills_tell(defect: str, said: str, tmp_path: Path) -> None:
+    broker = DefectiveBroker(tmp_path, "", settings=KILL_SETTINGS)
+    broker.defect = defect
+    with pytest.raises((AssertionError, ServerFailed), match=said):
+        kill_until_told(broker)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("defect", "test", "said"),
+    [
+        (
+            "give_an_offset_twice_after_an_abort",
+            "tests/unit/store/test_retention.py::test_a_full_disk_is_an_answer_and_writing_resumes_when_there_is_space",
+            "assert ([0-9]+) == (?!\\1)[0-9]+",
+        ),
+    ],
+)
+def test_a_test_in_one_process_tells(defect: str, test: str, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", test],
+        cwd=ROOT,
+        env={**os.environ, **defect_environment(defect)},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 1, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    assert re.search(said, done.stdout), done.stdout[-4000:]
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="the canary: should this ever pass, the checks check nothing")

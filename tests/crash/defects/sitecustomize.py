@@ -104,6 +104,33 @@ def cut_one_record_too_many() -> None:
     Recovery._find_end = short  # type: ignore[method-assign]
 
 
+def give_an_offset_twice_after_a_recovery() -> None:
+    """A start gives the last offset of each queue to the next message, too."""
+    from gantry.store.recovery import Recovery
+
+    run = Recovery.run
+
+    def one_back(self: Recovery) -> Any:
+        report = run(self)
+        for queue in self._queues:
+            queue.planned_offset = max(queue.max_offset - 1, queue.min_offset)
+        return report
+
+    Recovery.run = one_back  # type: ignore[method-assign]
+
+
+def give_an_offset_twice_after_an_abort() -> None:
+    """A plan that is withdrawn gives back one queue offset more than it took."""
+    from gantry.store._append_plan_py import AppendPlan
+
+    def one_too_many(self: AppendPlan) -> None:
+        for record in self.records:
+            if record.queue is not None:
+                record.queue.planned_offset = max(record.queue.max_offset - 1, record.queue.min_offset)
+
+    AppendPlan.withdraw = one_too_many  # type: ignore[method-assign]
+
+
 def wait_by_the_wall_clock() -> None:
     """Delayed messages come when the wall clock says what was written, whatever it did meanwhile."""
     from gantry.broker.schedule import schedule_message_service
@@ -119,6 +146,8 @@ DEFECTS = {
         show_before_sync,
         retry_failed_sync,
         cut_one_record_too_many,
+        give_an_offset_twice_after_a_recovery,
+        give_an_offset_twice_after_an_abort,
         wait_by_the_wall_clock,
     )
 }
