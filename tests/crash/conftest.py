@@ -12,7 +12,6 @@ import pytest
 from tests.crash.loop_disk import LoopDisk, NoLoopDisk
 
 DISK_MIB = 512
-SHIM_SOURCE = Path(__file__).with_name("failing_sync.c")
 
 
 @pytest.fixture
@@ -29,9 +28,20 @@ def disk(tmp_path: Path) -> Iterator[LoopDisk]:
 @pytest.fixture
 def shim(tmp_path: Path) -> Path:
     """What to preload, compiled from failing_sync.c."""
+    return compiled("failing_sync", tmp_path)
+
+
+@pytest.fixture
+def clock_shim(tmp_path: Path) -> Path:
+    """What to preload, compiled from jumping_clock.c."""
+    return compiled("jumping_clock", tmp_path)
+
+
+def compiled(name: str, folder: Path) -> Path:
+    """A shared object from the C source of that name beside this file; skips where there is no compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("the shim is C and there is no compiler")
-    target = tmp_path / "failing_sync.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(target), str(SHIM_SOURCE), "-ldl"], check=True)
+    source, target = Path(__file__).with_name(f"{name}.c"), folder / f"{name}.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(target), str(source), "-ldl"], check=True)
     return target

@@ -33,17 +33,28 @@ class Connection:
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     async def ask(self, request: RemotingCommand) -> RemotingCommand:
+        opaque = self.begin(request)
+        answer = await self.answer()
+        assert answer.opaque == opaque
+        return answer
+
+    def begin(self, request: RemotingCommand) -> int:
+        """Sends without waiting; returns the opaque of the answer to come."""
         self._opaque += 1
         request.opaque = self._opaque
         self._writer.write(encode_command(request))
-        while (frame := self._decoder.next_frame()) is None:
-            data = await self._reader.read(65536)
-            if not data:
-                raise ConnectionResetError("the broker closed the connection")
-            self._decoder.receive_data(data)
-        answer = decode_frame(frame)
-        assert answer.opaque == self._opaque
-        return answer
+        return self._opaque
+
+    async def answer(self) -> RemotingCommand:
+        """The next answer, whatever it answers; what the broker asks or tells is passed over."""
+        while True:
+            while (frame := self._decoder.next_frame()) is None:
+                data = await self._reader.read(65536)
+                if not data:
+                    raise ConnectionResetError("the broker closed the connection")
+                self._decoder.receive_data(data)
+            if (command := decode_frame(frame)).is_response:
+                return command
 
     def close(self) -> None:
         self._writer.close()
@@ -104,7 +115,7 @@ async def read_queue(port: int, queue_id: int, *, begin: int = 0) -> tuple[int, 
         connection.close()
 
 
-def pull_request(queue_id: int, offset: int) -> RemotingCommand:
+def pull_request(queue_id: int, offset: int, *, hold_ms: int = 0) -> RemotingCommand:
     return RemotingCommand.request(
         PullMessageRequestHeader(
             consumer_group=GROUP,
@@ -112,9 +123,9 @@ def pull_request(queue_id: int, offset: int) -> RemotingCommand:
             queue_id=queue_id,
             queue_offset=offset,
             max_msg_nums=160,
-            sys_flag=4,
+            sys_flag=6 if hold_ms else 4,
             commit_offset=0,
-            suspend_timeout_millis=0,
+            suspend_timeout_millis=hold_ms,
             subscription="*",
             sub_version=1,
             expression_type="TAG",

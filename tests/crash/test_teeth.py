@@ -13,6 +13,8 @@ import pytest
 
 from tests.crash.history import History
 from tests.crash.loop_disk import LoopDisk
+from tests.crash.test_clock_jumps import BACK, FORTH, JumpingBroker, run_and_compare
+from tests.crash.test_clock_jumps import SETTINGS as JUMP_SETTINGS
 from tests.crash.test_failed_sync import SETTINGS as FAILED_SYNC_SETTINGS
 from tests.crash.test_failed_sync import ShimmedBroker, load_until_refused
 from tests.crash.test_kill_loop import SETTINGS as KILL_SETTINGS
@@ -133,6 +135,27 @@ def test_a_test_in_one_process_tells(defect: str, test: str, said: str) -> None:
     )
     assert done.returncode == 1, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     assert re.search(said, done.stdout), done.stdout[-4000:]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("defect", "hours", "said"),
+    [
+        ("let_store_times_go_back", BACK, "store time goes back by"),
+        ("lock_queues_by_the_wall_clock", FORTH, "a lock of 3000 ms was void after"),
+        ("lock_queues_by_the_wall_clock", BACK, "a lock of 3000 ms is held after"),
+        ("expire_clients_by_the_wall_clock", FORTH, "(producer|consumer) is known for [0-9]+ ms only, 11000 are due"),
+        ("expire_clients_by_the_wall_clock", BACK, "(producer|consumer) is known still after"),
+        ("hold_pulls_by_the_wall_clock", FORTH, "a pull is held for [0-9]+ ms only, 2000 are due"),
+        ("hold_pulls_by_the_wall_clock", BACK, "a pull is held still after"),
+    ],
+)
+def test_clock_jumps_tell(defect: str, hours: tuple[int, ...], said: str, clock_shim: Path, tmp_path: Path) -> None:
+    broker = JumpingBroker(tmp_path, "", settings=JUMP_SETTINGS)
+    broker.shim, broker.more_environment = clock_shim, defect_environment(defect)
+    with pytest.raises(AssertionError, match=said):
+        run_and_compare(broker, History(), hours)
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="the canary: should this ever pass, the checks check nothing")

@@ -138,6 +138,72 @@ def wait_by_the_wall_clock() -> None:
     schedule_message_service._Level.corrected = lambda self, offset, due_ms, now_ms, monotonic_ms: due_ms  # type: ignore[method-assign]
 
 
+def let_store_times_go_back() -> None:
+    """Records carry the wall clock's time, whatever the last one had."""
+    from gantry.store.appender import Appender
+
+    new_plan = Appender.new_plan
+
+    def by_the_wall_clock(self: Appender) -> Any:
+        plan = new_plan(self)
+        plan.store_timestamp = self._clock.now_ms()
+        return plan
+
+    Appender.new_plan = by_the_wall_clock  # type: ignore[method-assign]
+
+
+class WallClock:
+    """A clock whose monotonic time is the wall clock's."""
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self.monotonic_ms = clock.now_ms
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clock, name)
+
+
+def lock_queues_by_the_wall_clock() -> None:
+    """Leases of queues begin and end by the wall clock."""
+    from gantry.broker.client_manager.rebalance_lock_manager import RebalanceLockManager
+
+    make = RebalanceLockManager.__init__
+
+    def made(self: RebalanceLockManager, clock: Any, **settings: Any) -> None:
+        make(self, WallClock(clock), **settings)
+
+    RebalanceLockManager.__init__ = made  # type: ignore[method-assign]
+
+
+def expire_clients_by_the_wall_clock() -> None:
+    """A client is silent for what the wall clock says since its last heartbeat."""
+    import time
+
+    from gantry.broker.client_manager.client_channel import ClientChannelInfo
+
+    def expired(self: ClientChannelInfo, *, monotonic_ms: int, expired_after_ms: int) -> bool:
+        return time.time() * 1000 - self.last_update_timestamp > expired_after_ms
+
+    ClientChannelInfo.expired = expired  # type: ignore[method-assign]
+
+
+def hold_pulls_by_the_wall_clock() -> None:
+    """A pull that waits has its deadline on the wall clock."""
+    from gantry.broker.long_polling.pull_request_hold import HeldPull, PullRequestHold
+
+    make, hold = PullRequestHold.__init__, PullRequestHold.hold
+
+    def made(self: PullRequestHold, clock: Any, *, count_max: int) -> None:
+        make(self, WallClock(clock), count_max=count_max)
+
+    def held(self: PullRequestHold, pull: HeldPull) -> bool:
+        clock: Any = self._clock
+        pull.deadline_ms += clock.now_ms() - clock._clock.monotonic_ms()
+        return hold(self, pull)
+
+    PullRequestHold.__init__, PullRequestHold.hold = made, held  # type: ignore[method-assign]
+
+
 DEFECTS = {
     defect.__name__: defect
     for defect in (
@@ -149,6 +215,10 @@ DEFECTS = {
         give_an_offset_twice_after_a_recovery,
         give_an_offset_twice_after_an_abort,
         wait_by_the_wall_clock,
+        let_store_times_go_back,
+        lock_queues_by_the_wall_clock,
+        expire_clients_by_the_wall_clock,
+        hold_pulls_by_the_wall_clock,
     )
 }
 
