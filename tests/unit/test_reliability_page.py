@@ -20,5 +20,7 @@ def test_every_test_the_page_names_exists() -> None:
 def test_every_row_names_a_test_or_says_that_it_has_none() -> None:
     rows = re.findall(r"^\| [AFO]\d+ \|.*$", PAGE.read_text(), re.MULTILINE)
     assert len(rows) > 25
+    attacks = {int(number) for number in re.findall(r"^\| A(\d+) \|", PAGE.read_text(), re.MULTILINE)}
+    assert attacks >= {*range(1, 8), *range(11, 14), 15, *range(17, 21), 22}, "an attack has no row"
     silent = [row[:60] for row in rows if "::" not in row and "no test of its own" not in row]
     assert not silent

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 _INT = re.compile(r"[+-]?[0-9]{1,19}")
 _FLOAT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _INT64 = (-(1 << 63), (1 << 63) - 1)
+_SECRET_NAME = re.compile(r"secret|passw|credential|access.?key|token|authenticationuser", re.IGNORECASE)
 MASK = "******"
 
 
@@ -277,13 +278,17 @@ class Config:
             setattr(self, attribute, value)
 
     def to_properties(self, *, mask_secrets: bool = False) -> dict[str, str]:
-        """All keys with their texts in order of declaration, then the unknown ones."""
+        """All keys with their texts in order of declaration, then the unknown ones.
+
+        Of those nobody says whether they are secret: `mask_secrets` masks the ones whose name sounds like it.
+        """
         texts: dict[str, str] = {}
         for declaration in self._keys.values():
             value = getattr(self, declaration.attribute)
             masked = mask_secrets and declaration.secret and value
             texts[declaration.name] = MASK if masked else declaration.format(value)
-        texts.update(self.unknown)
+        for name, text in self.unknown.items():
+            texts[name] = MASK if mask_secrets and text and _SECRET_NAME.search(name) else text
         return texts
 
 

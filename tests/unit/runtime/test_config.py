@@ -140,6 +140,10 @@ def test_secrets_are_masked_wherever_configuration_is_shown() -> None:
     assert "hunter2" not in repr(config)
     assert config.to_properties(mask_secrets=True)["password"] == MASK
     assert config.to_properties()["password"] == "hunter2"
+    # Of a key that this version does not know, the name decides.
+    unknown = {"tls.client.keyPassword": "hunter2", "secretKey": "hunter2", "aToken": "", "defaultThreads": "4"}
+    shown = ServerConfig.from_properties(unknown).to_properties(mask_secrets=True)
+    assert [shown[name] for name in unknown] == [MASK, MASK, "", "4"]
     with pytest.raises(ConfigError) as caught:
         config.update("password", "hunter3\0")
     assert "hunter" not in str(caught.value)
