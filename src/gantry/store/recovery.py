@@ -29,7 +29,7 @@ from gantry.errors import StoreDamaged
 from gantry.model import sys_flag
 from gantry.protocol.disk.checkpoint_layout import Checkpoint, decode_checkpoint
 from gantry.protocol.disk.index_layout import ENTRY_SIZE, decode_entry, entry_position
-from gantry.protocol.message.record import RecordView
+from gantry.protocol.message.record import RECORD_SIZE_MIN, RecordView
 from gantry.runtime.disk import Disk
 from gantry.runtime.replace import load_file
 
@@ -562,7 +562,9 @@ class Recovery:
         # A deleted topic's records get no queue entries again; in the index they stay until the log drops them.
         if enters_queue(kind) and physical_offset >= self.deleted_topics.get(topic, -1):
             queue = self._queues.find_or_create(topic, view.queue_id)
-            if view.queue_offset >= queue.max_offset:
+            if view.queue_offset >= queue.max_offset and self._may_follow(
+                queue, view.queue_offset, physical_offset, f"the record at physical offset {physical_offset}"
+            ):
                 code = queue_tags_code(topic, properties, view.store_timestamp, self._delay_levels)
                 queue.append_at(view.queue_offset, physical_offset, view.size, code)
                 self._touched[queue] = None
@@ -575,6 +577,27 @@ class Recovery:
                 self._index.add(topic, keys, physical_offset, view.store_timestamp)
                 added = True
         self.report.dispatched_count += added
+
+    def _may_follow(self, queue: ConsumeQueue, offset: int, physical_offset: int, what: str) -> bool:
+        """Whether a queue may go on at `offset`, with fillers for what is missing: their records fit into the log before.
+
+        No checksum covers the queue offset of a record, and a wrong one would have the memory filled with fillers.
+        Raises: StoreDamaged, unless damage is fenced: the caller leaves it out then.
+        """
+        missing, room = offset - queue.max_offset, physical_offset - max(queue.last_physical_end, 0)
+        if missing * RECORD_SIZE_MIN <= room:
+            return True
+        text = (
+            f"{what} has offset {offset} of queue {queue.queue_id} of topic {queue.topic}, which ends at {queue.max_offset}: "
+            f"{missing} records do not fit into the {room} bytes of the log between"
+        )
+        if self._config.damage_policy is DamagePolicy.STOP:
+            raise StoreDamaged(
+                f"{text}; the store is not opened. Restore the file from a replica or backup, or set the damage policy to "
+                "fence what is damaged."
+            )
+        log.error("%s; it is left out", text)
+        return False
 
     def _index_coverage(self) -> tuple[int, int]:
         """Physical offset of the newest indexed record, and how many of its keys are in the index already."""
@@ -595,12 +618,15 @@ class Recovery:
 
     def _restore_offsets(self) -> None:
         """No queue gives out an offset twice, also when its entries are gone."""
+        end = max(self._log.wrote_offset, self.saved.synced_offset)
         for topic, next_offsets in self._offsets.queues.items():
             for queue_id, next_offset in next_offsets.items():
                 if not next_offset or topic in self.deleted_topics:
                     continue
                 queue = self._queues.find_or_create(topic, queue_id)
-                if queue.max_offset < next_offset:
+                if queue.max_offset < next_offset and (
+                    not self._log.files or self._may_follow(queue, next_offset, end, self._paths.queue_offsets)
+                ):
                     queue.skip_to(next_offset)
                     if queue.dirty:
                         self._touched[queue] = None

@@ -80,3 +80,24 @@ async def test_good_records_of_another_broker_are_read_by_its_rule() -> None:
     assert store.recovery_report is not None
     assert not store.recovery_report.own_state_matched
     assert len(await bodies(store)) == 9
+
+
+@pytest.mark.parametrize("offset", [100, 1 << 30, (1 << 63) - 1])
+async def test_a_queue_is_not_filled_up_to_an_offset_that_no_record_can_have(offset: int) -> None:
+    """No checksum covers a record's queue offset, and a rebuilt queue fills holes: this one would be larger than the memory."""
+    disk = await stopped(5, b"body")
+    size = int.from_bytes(disk.read_file(LOG)[:4], "big")
+    disk.unlink(f"{ROOT}/consumequeue/T/0/{0:020d}")
+    overwrite(disk, 2 * size + 20, offset.to_bytes(8, "big"))
+    said = rf"the record at physical offset {2 * size} has offset {offset} of queue 0 of topic T, which ends at 2: "
+    with pytest.raises(StoreDamaged, match=said):
+        await make_store(disk).load()
+    assert len(await bodies(await started(disk, damage_policy="fence"))) == 4, "the others are there"
+
+
+async def test_next_offsets_that_no_log_can_have_stop_the_start() -> None:
+    disk = await stopped(5, b"body")
+    path = f"{ROOT}/gantry/queueOffsets.json"
+    disk.replace_file(path, b'{"queues":{"T":{"0":1000000000000}}}')
+    with pytest.raises(StoreDamaged, match=rf"{path} has offset 1000000000000 of queue 0 of topic T, which ends at 5: "):
+        await make_store(disk).load()

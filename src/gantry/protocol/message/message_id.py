@@ -19,7 +19,7 @@ def encode_host(host: Host) -> bytes:
     Shape:  ip (4 or 16 bytes) + port i4, big-endian: 8 or 20 bytes.
     Raises: ValueError when the address is no textual IPv4 or IPv6 address.
     """
-    return ipaddress.ip_address(host[0]).packed + host[1].to_bytes(4, "big")
+    return ipaddress.ip_address(host[0]).packed + host[1].to_bytes(4, "big", signed=True)
 
 
 @lru_cache(maxsize=1024)
