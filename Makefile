@@ -5,8 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-test
 WORKERS ?= 2
+FUZZ_SECONDS ?= 1800
+FUZZ_TARGETS ?= frames headers records properties subscription_expressions store_files
 
-.PHONY: run dev test bench bench-full lint interop crash crash-night clean help
+.PHONY: run dev test bench bench-full lint interop crash crash-night fuzz-night clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -28,6 +30,9 @@ crash-night: $(INSTALLED) ## the same for an hour or so; what was done adds up i
 		GANTRY_SIMULATED_SEEDS=200 GANTRY_SIMULATED_MINUTES=10 GANTRY_SIMULATED_FIRST=$$(date +%s) \
 		$(BIN)/python -m pytest -q -n $(WORKERS) tests/crash tests/simulation
 	$(BIN)/python -m tests.crash.record --write-docs
+
+fuzz-night: $(VENV)/.installed-fuzz ## each fuzz target for half an hour (FUZZ_SECONDS), guided by coverage
+	for target in $(FUZZ_TARGETS); do $(BIN)/python -m tests.fuzz $$target --seconds $(FUZZ_SECONDS) || exit 1; done
 
 lint: $(VENV)/.installed-lint   ## ruff and mypy
 	$(BIN)/ruff check src tests benchmarks setup.py
@@ -59,6 +64,10 @@ $(VENV)/.installed-lint: $(INSTALLED)
 
 $(VENV)/.installed-bench: $(INSTALLED)
 	GANTRY_BUILD_CORE=0 $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,bench]'
+	@touch $@
+
+$(VENV)/.installed-fuzz: $(INSTALLED)
+	GANTRY_BUILD_CORE=0 $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,fuzz]'
 	@touch $@
 
 clean:           ## remove everything made here
