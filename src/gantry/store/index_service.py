@@ -56,14 +56,24 @@ class IndexService:
                 continue
             item.read_header()
             self.files.append(item)
+        for position, item in enumerate(self.files):
+            if item.header.index_count > self._entry_count_max:
+                log.error(
+                    "%s says that it has %d entries, it has room for %d; it and those behind it are made again from the log",
+                    item.path,
+                    item.header.index_count,
+                    self._entry_count_max,
+                )
+                self.remove_from(position)
+                break
 
     def cut_back(self, mark: IndexMark) -> bool:
-        """Makes the index what it was when `mark` was taken. Returns False when that file is gone: then nothing is kept."""
+        """Makes the index what it was when `mark` was taken. Returns False when there is no such file: then nothing is kept."""
         if not mark.name:
             self.remove_from(0)
             return True
         for position, item in enumerate(self.files):
-            if item.name == mark.name:
+            if item.name == mark.name and mark.index_count <= self._entry_count_max:
                 self.remove_from(position + 1)
                 item.cut_back(
                     IndexHeader(

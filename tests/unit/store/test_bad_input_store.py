@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gantry.errors import StoreDamaged
+from gantry.store.fsck import check_store
 from gantry.store.inspect import read_synced_state
 from gantry.testing import MemoryDisk
 from tests.unit.store.store_world import ROOT, bodies, make_store, message, put, started, tree
@@ -101,3 +102,20 @@ async def test_next_offsets_that_no_log_can_have_stop_the_start() -> None:
     disk.replace_file(path, b'{"queues":{"T":{"0":1000000000000}}}')
     with pytest.raises(StoreDamaged, match=rf"{path} has offset 1000000000000 of queue 0 of topic T, which ends at 5: "):
         await make_store(disk).load()
+
+
+@pytest.mark.parametrize("count", [51, 1 << 20, (1 << 31) - 1])
+async def test_an_index_file_that_says_it_has_more_entries_than_room_is_made_again(count: int) -> None:
+    disk = MemoryDisk()
+    store = await started(disk)
+    for number in range(5):
+        await put(store, message(KEYS=f"k{number}"))
+    await store.shutdown()
+    (path,) = [f"{ROOT}/index/{name}" for name in disk.list_dir(f"{ROOT}/index")]
+    file = disk.open(path)
+    file.pwrite(count.to_bytes(4, "big"), 36)
+    file.close()
+    store = await started(disk)
+    assert len((await store.query_by_key("T", "k2", 10, 0, 1 << 60)).records) == 1
+    await store.shutdown()
+    assert check_store(disk, ROOT) == []
