@@ -152,14 +152,15 @@ async def client_falls_silent(port: int, jump: Jump, data: HeartbeatData) -> Non
         connection.close()
 
 
-async def ends(
-    waiting: Coroutine[Any, Any, RemotingCommand], begun: float, least: int, most: int, what: str
-) -> RemotingCommand:
+async def ends(waiting: Answer, begun: float, least: int, most: int, what: str) -> RemotingCommand:
     """What comes, a value or an error, after more than `least` ms since `begun` and within about `most`."""
     task = asyncio.ensure_future(waiting)
-    await asyncio.wait({task}, timeout=most / 1000)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=most / 1000)
+    finally:
+        task.cancel()
     taken = monotonic_ms() - begun
-    assert task.done(), f"{what} still after {taken:.0f} ms, {most} are the most"
+    assert done, f"{what} still after {taken:.0f} ms, {most} are the most"
     error = task.exception()
     assert taken > least, f"{what} for {taken:.0f} ms only, {least} are due"
     if error is not None:
