@@ -177,14 +177,13 @@ cdef class BulkDispatch:
             if physical_offset >= row.deleted_below:
                 queue = row.queue(self._table, queue_id)
                 queue_offset = get8(p + 20)
-                if queue_offset >= queue.max_offset:
+                if queue_offset > queue.max_offset:
+                    break
+                if queue_offset == queue.max_offset:
                     code = 0
                     if scan.tags.at != NULL:
                         code = <int32_t>java_hash_utf8(0, scan.tags.at, scan.tags.size)
-                    if queue_offset > queue.max_offset:
-                        queue.append_at(queue_offset, physical_offset, <int32_t>size, code)
-                    else:
-                        queue.push(physical_offset, <int32_t>size, code)
+                    queue.push(physical_offset, <int32_t>size, code)
                     self._touched[queue] = None
                     added = 1
             if self._pending is not None and physical_offset > self._covered:

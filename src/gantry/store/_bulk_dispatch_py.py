@@ -14,8 +14,8 @@ class BulkDispatch:
     """Makes the entries of common records, of a log that is walked from its beginning to its end.
 
     Common is what has no part in a transaction, no delay and IPv4 hosts, a topic that can name a queue, properties in
-    ASCII, and does not lie at `covered`. `touched` gets the queues that got an entry; records of a deleted topic that lie below
-    its offset in `deleted_topics` get none.
+    ASCII, does not lie at `covered` and leaves no hole in its queue. `touched` gets the queues that got an entry; records of
+    a deleted topic that lie below its offset in `deleted_topics` get none.
     """
 
     def __init__(

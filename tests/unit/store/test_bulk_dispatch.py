@@ -58,6 +58,13 @@ def empty_table() -> QueueTable:
     return QueueTable(StoreConfig(store_path_root_dir="/store"), StorePaths("/store"), OpenFileCache(MemoryDisk(), 10))
 
 
+class OneByOne(Recovery):
+    """Only what it needs for a record."""
+
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__.update(attributes)
+
+
 class Made:
     """What a walk over the records makes, in bulk or one by one."""
 
@@ -67,7 +74,7 @@ class Made:
         deleted = {"Gone": BASE + len(log) // 2}
         touched: dict[Any, None] = {}
         report = SimpleNamespace(dispatched_count=0)
-        one_by_one: Any = SimpleNamespace(
+        one_by_one = OneByOne(
             _queues=queues,
             deleted_topics=deleted,
             _delay_levels=DelayLevels("1s 5s 10s"),
@@ -85,7 +92,7 @@ class Made:
                 report.dispatched_count += count
                 self.in_bulk += at - before
             if at < len(starts):
-                Recovery._dispatch_one(one_by_one, RecordView(log, starts[at]), BASE + starts[at], covered, skip_keys, True)
+                one_by_one._dispatch_one(RecordView(log, starts[at]), BASE + starts[at], covered, skip_keys, True)
                 at += 1
         batch = pending.batch()
         self.keys = [batch.key(number) for number in range(len(batch))]
