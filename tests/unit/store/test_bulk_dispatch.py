@@ -14,7 +14,7 @@ from gantry.model import StoreMessage, sys_flag
 from gantry.model.topic_validator import SCHEDULE_TOPIC
 from gantry.protocol.message.record import RecordView, encode_record
 from gantry.store.bulk_dispatch import BulkDispatch
-from gantry.store.config import StoreConfig, StorePaths
+from gantry.store.config import DamagePolicy, StoreConfig, StorePaths
 from gantry.store.delay_levels import DelayLevels
 from gantry.store.open_file import OpenFileCache
 from gantry.store.pending_keys import PendingKeys
@@ -80,7 +80,7 @@ class Made:
             _delay_levels=DelayLevels("1s 5s 10s"),
             _touched=touched,
             _index=SimpleNamespace(add=pending.add),
-            _config=SimpleNamespace(index_tags_enable=with_tags),
+            _config=SimpleNamespace(index_tags_enable=with_tags, damage_policy=DamagePolicy.FENCE),
             report=report,
         )
         many = BulkDispatch(queues, touched, deleted, pending, covered=covered, with_tags=with_tags)
