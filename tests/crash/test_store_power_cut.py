@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from dataclasses import dataclass, field
 
 import pytest
@@ -20,6 +21,10 @@ from gantry.store.fsck import check_store
 from gantry.testing import MemoryDisk, SeededRng, VirtualClock
 from tests.crash.record import record
 from tests.unit.store.store_world import ROOT, message, read_queue, started
+
+FIRST_SEED = int(os.environ.get("GANTRY_STOP_FIRST", "100"))
+MORE_SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("GANTRY_STOP_SEEDS", "0")))
+"""Besides those of every run: for nights."""
 
 QUEUES = 3
 ROUNDS = 2
@@ -172,7 +177,10 @@ async def total_steps(flush: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kept", "first_seed"), [("all", 3), ("none", 4), ("subset", 6), ("subset", 11), ("subset", 22)])
+@pytest.mark.parametrize(
+    ("kept", "first_seed"),
+    [("all", 3), ("none", 4), ("subset", 6), ("subset", 11), ("subset", 22), *(("subset", seed) for seed in MORE_SEEDS)],
+)
 @pytest.mark.parametrize("flush", ["SYNC_FLUSH", "ASYNC_FLUSH"])
 @pytest.mark.timeout(400)
 async def test_acknowledged_message_survives_a_stop_at_every_step(flush: str, kept: str, first_seed: int) -> None:
