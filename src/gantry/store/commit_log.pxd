@@ -24,7 +24,8 @@ cdef class CommitLog:
     cdef list _directories
     cdef bint _verify_crc
     cdef int64_t _staging_number
-    cdef set _unsynced_directories
+    cdef dict _renames
+    cdef dict _renames_synced
     cdef int64_t _dirty_end
 
     cpdef LogFile find_file(self, int64_t physical_offset)

@@ -55,7 +55,10 @@ class CommitLog:
         self.last_store_timestamp = 0
         self.damaged_read_count = 0
         self._staging_number = 0
-        self._unsynced_directories: set[str] = set()
+        self._renames: dict[str, int] = {}
+        """How many files each directory got."""
+        self._renames_synced: dict[str, int] = {}
+        """So many of them are certainly there after a power cut."""
         self._dirty_end = 0
         """Bytes up to here may have been written above `wrote_offset`, for a plan that was not committed yet."""
 
@@ -127,7 +130,10 @@ class CommitLog:
         return self._staging_number
 
     def install(self, start: int, staged: tuple[str, DiskFile]) -> None:
-        """Puts a staged file at the end of the log; one that came too late is discarded."""
+        """Puts a staged file at the end of the log; one that came too late is discarded.
+
+        sync_names() comes before: of two new names a power cut may keep the later one only, and such a log does not open.
+        """
         path, file = staged
         expected = self.files_end if self.files else start
         if start != expected:
@@ -150,7 +156,8 @@ class CommitLog:
             file.close()
             file = self._disk.open(final)
         self.files.append(LogFile(self._disk, start, final, file))
-        self._unsynced_directories.add(final[: final.rindex("/")])
+        directory = final[: final.rindex("/")]
+        self._renames[directory] = self._renames.get(directory, 0) + 1
 
     def ensure_file(self, start: int) -> None:
         """The file that begins at `start` exists. Creates it at once when it was not made ahead.
@@ -162,6 +169,7 @@ class CommitLog:
         if not self.files:
             start -= start % self.file_size
         log.info("commit log file %s was not made ahead; it is made now", offset_file_name(start))
+        self.sync_names()
         self.install(start, self.allocate_staged(start, self.next_staging_number()))
 
     def detach_first(self, count: int) -> list[LogFile]:
@@ -218,13 +226,15 @@ class CommitLog:
         for item in list(self.files):
             if item.start < upto and item.start + self.file_size > flushed:
                 item.file.handle().sync()
-        while self._unsynced_directories:
-            directory = self._unsynced_directories.pop()
-            try:
+        self.sync_names()
+
+    def sync_names(self) -> None:
+        """The files that are there stay there after a power cut. Blocking. Raises: DiskFault."""
+        for directory, count in list(self._renames.items()):
+            if count > self._renames_synced.get(directory, 0):
                 self._disk.sync_dir(directory)
-            except DiskError:
-                self._unsynced_directories.add(directory)
-                raise
+                # The log may have got another file meanwhile, and another thread may have synced that.
+                self._renames_synced[directory] = max(count, self._renames_synced.get(directory, 0))
 
     # --- reading
 

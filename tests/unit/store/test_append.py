@@ -12,7 +12,7 @@ from gantry.protocol.message.record import MAGIC_V2
 from gantry.protocol.message.tags import tags_code
 from gantry.store import PutStatus
 from gantry.store.inspect import iterate_log
-from gantry.testing import MemoryDisk, VirtualClock
+from gantry.testing import MemoryDisk, SeededRng, VirtualClock
 from tests.unit.store.store_world import HOST, ROOT, bodies, message, put, read_queue, started
 
 FIRST_FILE = f"{ROOT}/commitlog/{0:020d}"
@@ -268,3 +268,17 @@ async def test_views_handed_out_stay_valid() -> None:
     for _ in range(20):
         await put(store, message(body=b"x" * 100))
     assert bytes(RecordView(view).body) == b"first"
+
+
+async def test_a_power_cut_never_keeps_a_later_file_of_the_log_without_the_one_before() -> None:
+    """Whatever came of directory entries that nobody had synced, although the log rolled twice since the last sync."""
+    clock = VirtualClock()
+    disk = MemoryDisk(clock=clock)
+    store = await started(disk, clock, mapped_file_size_commit_log=4096, flush_interval_commit_log=3_600_000)
+    for number in range(40):
+        await store.put(message(body=b"%d" % number * 200))
+    assert store.max_physical_offset > 3 * 4096
+    for seed in range(40):
+        copy = disk.crashed_copy(SeededRng(seed), "subset")
+        again = await started(copy, clock, mapped_file_size_commit_log=4096)
+        await again.shutdown()
