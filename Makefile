@@ -22,7 +22,7 @@ dev: $(INSTALLED)   ## name server and broker in one process, until Ctrl-C
 test: $(INSTALLED)  ## unit, property, crash and end-to-end tests
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup tests/unit tests/property tests/crash tests/simulation tests/e2e
 
-crash: $(INSTALLED) ## kills, power cuts, failed syncs, seeded defects: about seven minutes
+crash: $(INSTALLED) ## kills, power cuts, failed syncs, seeded defects: about four minutes
 	$(BIN)/python -m pytest -q -n $(WORKERS) tests/crash tests/simulation
 
 crash-night: $(INSTALLED) ## the same for an hour or so; what was done adds up in docs/crash-runs.jsonl
