@@ -19,6 +19,7 @@ import pytest
 
 from gantry.runtime.system_disk import SystemDisk
 from gantry.store.fsck import check_store
+from tests.crash.cycles import run_cycles
 from tests.crash.history import History
 from tests.crash.load import QUEUES, TOPIC, read_queue, send_until_closed
 from tests.crash.record import record
@@ -52,13 +53,7 @@ def test_acknowledged_messages_survive_kill_after_kill(flush: str, tmp_path: Pat
     print(f"seed {seed}")
     broker = GantryBroker(tmp_path, "", settings={**SETTINGS, "flushDiskType": flush})
     loop = KillLoop(broker, seed)
-    try:
-        broker.start()
-        for _ in range(CYCLES):
-            loop.cycle()
-    finally:
-        if broker.running:
-            broker.kill()
+    run_cycles(loop, CYCLES)
     assert loop.compared >= CYCLES * ACKNOWLEDGED_MIN
     if CYCLES >= 10:
         assert loop.retired > 0, "retention never deleted a file"

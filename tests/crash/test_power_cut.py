@@ -16,6 +16,7 @@ import pytest
 
 from gantry.runtime.system_disk import SystemDisk
 from gantry.store.fsck import check_store
+from tests.crash.cycles import run_cycles
 from tests.crash.history import History
 from tests.crash.load import QUEUES, read_queue, send_until_closed
 from tests.crash.loop_disk import LoopDisk, stop_the_machine
@@ -49,13 +50,7 @@ def test_what_was_synced_survives_power_cut_after_power_cut(flush: str, disk: Lo
     print(f"seed {seed}")
     broker = GantryBroker(disk.path / "broker", "", settings={**SETTINGS, "flushDiskType": flush})
     loop = PowerCutLoop(broker, disk, seed, sync=flush == "SYNC_FLUSH")
-    try:
-        broker.start()
-        for _ in range(CUTS):
-            loop.cycle()
-    finally:
-        if broker.running:
-            broker.kill()
+    run_cycles(loop, CUTS)
     assert loop.cut_off >= CUTS, "no send was under way when the power went"
     if flush == "ASYNC_FLUSH" and CUTS >= 5:
         assert loop.lost > 0, "no cut lost anything: it was none"

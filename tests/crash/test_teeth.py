@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.cycles import defect_environment, run_cycles
 from tests.crash.history import History
 from tests.crash.loop_disk import LoopDisk
 from tests.crash.test_clock_jumps import BACK, FORTH, JumpingBroker, run_and_compare
@@ -20,17 +21,11 @@ from tests.crash.test_failed_sync import ShimmedBroker, load_until_refused
 from tests.crash.test_kill_loop import SETTINGS as KILL_SETTINGS
 from tests.crash.test_kill_loop import KillLoop
 from tests.crash.test_power_cut import SETTINGS, PowerCutLoop
-from tests.interop.cluster import GantryBroker, ServerFailed
+from tests.interop.cluster import ServerFailed
 
 CUTS_MAX = 40
 KILLS_MAX = 4
-DEFECTS = Path(__file__).parent / "defects"
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def defect_environment(defect: str) -> dict[str, str]:
-    """Of a process with one of the defects in `defects/sitecustomize.py`."""
-    return {"PYTHONPATH": str(DEFECTS), "GANTRY_TEST_DEFECT": defect, "GANTRY_CORE": "python"}
 
 
 class DefectiveBroker(ShimmedBroker):
@@ -40,28 +35,6 @@ class DefectiveBroker(ShimmedBroker):
 
     def environment(self) -> dict[str, str]:
         return {**super().environment(), **defect_environment(self.defect)}
-
-
-def cut_until_told(broker: GantryBroker, disk: LoopDisk) -> None:
-    loop = PowerCutLoop(broker, disk, 1, sync=True)
-    try:
-        broker.start()
-        for _ in range(CUTS_MAX):
-            loop.cycle()
-    finally:
-        if broker.running:
-            broker.kill()
-
-
-def kill_until_told(broker: GantryBroker) -> None:
-    loop = KillLoop(broker, 1)
-    try:
-        broker.start()
-        for _ in range(KILLS_MAX):
-            loop.cycle()
-    finally:
-        if broker.running:
-            broker.kill()
 
 
 @pytest.mark.slow
@@ -78,7 +51,7 @@ def test_power_cuts_tell(defect: str, said: str, disk: LoopDisk) -> None:
     broker = DefectiveBroker(disk.path / "broker", "", settings={**SETTINGS, "flushDiskType": "SYNC_FLUSH"})
     broker.defect = defect
     with pytest.raises((AssertionError, ServerFailed), match=said):
-        cut_until_told(broker, disk)
+        run_cycles(PowerCutLoop(broker, disk, 1, sync=True), CUTS_MAX)
 
 
 @pytest.mark.slow
@@ -108,7 +81,7 @@ def test_kills_tell(defect: str, said: str, tmp_path: Path) -> None:
     broker = DefectiveBroker(tmp_path, "", settings=KILL_SETTINGS)
     broker.defect = defect
     with pytest.raises((AssertionError, ServerFailed), match=said):
-        kill_until_told(broker)
+        run_cycles(KillLoop(broker, 1), KILLS_MAX)
 
 
 @pytest.mark.slow

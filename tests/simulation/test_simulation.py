@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.cycles import defect_environment
 from tests.crash.record import record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,10 +62,9 @@ def test_promises_hold_under_faults(seed: int) -> None:
     ],
 )
 def test_it_tells_a_defect(defect: str, seed: int, said: str) -> None:
-    """Of those in tests/crash/defects, on the pure core: compiled classes cannot be made wrong from outside."""
-    own = {"PYTHONPATH": str(ROOT / "tests/crash/defects"), "GANTRY_TEST_DEFECT": defect, "GANTRY_CORE": "python"}
+    """Of those in tests/crash/defects."""
     with pytest.raises(AssertionError, match=said):
-        simulate(seed, "SYNC_FLUSH", 10, **own)
+        simulate(seed, "SYNC_FLUSH", 10, **defect_environment(defect))
 
 
 @pytest.mark.slow

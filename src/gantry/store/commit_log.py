@@ -114,7 +114,12 @@ class CommitLog:
         return files[index] if 0 <= index < len(files) else None
 
     def allocate_staged(self, start: int, number: int) -> tuple[str, DiskFile]:
-        """Makes a file of full length in the staging directory. Blocking. Raises: DiskFull, DiskFault."""
+        """Makes a file of full length in the staging directory. Blocking. Raises: DiskFull, DiskFault.
+
+        The files before it are named for certain then: of two new names a power cut may keep the later one only, and such a
+        log does not open.
+        """
+        self.sync_names()
         path = f"{self._paths.staging}/{offset_file_name(start)}.{number}"
         file = self._disk.open(path, create=True, size=self.file_size)
         try:
@@ -130,10 +135,7 @@ class CommitLog:
         return self._staging_number
 
     def install(self, start: int, staged: tuple[str, DiskFile]) -> None:
-        """Puts a staged file at the end of the log; one that came too late is discarded.
-
-        sync_names() comes before: of two new names a power cut may keep the later one only, and such a log does not open.
-        """
+        """Puts a staged file at the end of the log; one that came too late is discarded."""
         path, file = staged
         expected = self.files_end if self.files else start
         if start != expected:
@@ -169,7 +171,6 @@ class CommitLog:
         if not self.files:
             start -= start % self.file_size
         log.info("commit log file %s was not made ahead; it is made now", offset_file_name(start))
-        self.sync_names()
         self.install(start, self.allocate_staged(start, self.next_staging_number()))
 
     def detach_first(self, count: int) -> list[LogFile]:

@@ -79,7 +79,7 @@ class FilesAhead:
             if log_.files and log_.files_end - wrote >= size:
                 return
             start = log_.files_end if log_.files else wrote - wrote % size
-            staged = await self._disk.run(self._staged, start, log_.next_staging_number())
+            staged = await self._disk.run(log_.allocate_staged, start, log_.next_staging_number())
             log_.install(start, staged)
         except DiskFull as error:
             if needed:
@@ -94,10 +94,6 @@ class FilesAhead:
             self._allocating = False
 
     # --- inside
-
-    def _staged(self, start: int, number: int) -> tuple[str, DiskFile]:
-        self._log.sync_names()
-        return self._log.allocate_staged(start, number)
 
     def _allocate_ahead(self) -> None:
         if self._allocating or not self._started or self._state.failure is not None or self._state.shut_down:
