@@ -1,7 +1,7 @@
 /* A lean load generator for brokers that speak the remoting protocol: one thread, epoll, prebuilt frames.
  *
  *   loadgen HOST PORT send  CONNECTIONS WINDOW BODY_BYTES BATCH COUNT TOPIC QUEUES json|binary [TOPICS]
- *   loadgen HOST PORT pull  QUEUES      1      0          0     COUNT TOPIC QUEUES json|binary
+ *   loadgen HOST PORT pull  CONNECTIONS 1      0          0     COUNT TOPIC QUEUES json|binary
  *   loadgen HOST PORT paced CONNECTIONS RATE   BODY_BYTES 0     COUNT TOPIC QUEUES json|binary
  *   loadgen HOST PORT e2e   1           1      BODY_BYTES 0     COUNT TOPIC 1      json|binary
  *
@@ -9,6 +9,8 @@
  * With TOPICS, sends go to so many topics in turn: TOPIC ends in 00000 then, in place of which stands the number.
  * paced sends RATE messages a second whatever comes back, and counts latency from the moment each was due: a server that
  * stands still is seen by every message of that time, not by the few that were in flight.
+ * pull keeps one request a queue under way; the queues lie on the connections in turn. The official clients have one
+ * connection to a broker, whatever they consume.
  * COUNT is messages (send: rounded up to whole requests). It costs 0.2 to 0.5 us of processor time a message, so that
  * the server stays the thing that is measured.
  */
@@ -41,9 +43,11 @@ typedef struct {
     char *out;
     size_t out_len, out_at, out_cap;
     int in_flight, want_write;
-    int64_t pull_offset;
-    int pulls_one_queue, queue;
+    int queue; /* a sender's first, the waiting consumer's only one */
 } Conn;
+
+#define QUEUES_MAX 9
+#define ASKED_MAX 64 /* more than there are pulls under way */
 
 static const char *topic;
 static int queues, binary, body_bytes, batch, window, connections;
@@ -55,6 +59,8 @@ static int poll_fd;
 static char *template_frame;
 static size_t template_len, at_opaque, at_queue, at_topic, at_uniq[256];
 static int topics = 1;
+static int64_t pull_offset[QUEUES_MAX];
+static int asked[ASKED_MAX], reading; /* whose queue a pull is for; how many queues are not read to their end */
 static int uniq_count;
 static char first_error[256];
 static int timer_fd = -1;
@@ -327,22 +333,22 @@ static int64_t count_records(const char *body, size_t len) {
     return n;
 }
 
-static void ask_pull(Conn *c, int suspend_ms) {
+/* Lays it out; the caller flushes. */
+static void ask_pull(Conn *c, int queue, int suspend_ms) {
     char *p = reserve(c, 2048);
-    size_t n = build_pull(p, c->queue, c->pull_offset, sent, suspend_ms);
+    size_t n = build_pull(p, queue, pull_offset[queue], sent, suspend_ms);
     c->out_len -= 2048 - n;
-    started[sent % 1000000] = now_ns();
+    asked[sent % ASKED_MAX] = queue;
     sent++;
-    flush(c);
 }
 
 static void on_pulled(Conn *c, int code, int64_t sequence, const char *body, size_t body_len) {
-    (void)sequence;
     int64_t n = code == 0 ? count_records(body, body_len) : 0;
+    int queue = asked[sequence % ASKED_MAX];
     answered++;
-    messages += n, c->pull_offset += n;
-    if (code == 0 && messages < target) ask_pull(c, 0);
-    else c->in_flight = 0; /* this queue is read to its end */
+    messages += n, pull_offset[queue] += n;
+    if (code == 0 && messages < target) ask_pull(c, queue, 0);
+    else reading--;
 }
 
 static Conn *producer, *consumer;
@@ -357,15 +363,15 @@ static void on_e2e(Conn *c, int code, int64_t sequence, const char *body, size_t
     }
     int64_t n = code == 0 ? count_records(body, body_len) : 0;
     if (!primed) {
-        c->pull_offset += n, primed = 1;
-        ask_pull(c, 15000);
+        pull_offset[0] += n, primed = 1;
+        ask_pull(c, 0, 15000), flush(c);
         return;
     }
     if (n) {
         latency[latency_count++] = now_ns() - e2e_start;
-        messages += n, c->pull_offset += n;
+        messages += n, pull_offset[0] += n;
     }
-    ask_pull(c, 15000);
+    ask_pull(c, 0, 15000), flush(c);
     if (n && messages < target) {
         /* The pull must be parked before the send: give it 200 us of the server's time. */
         struct timespec pause = {0, 200000};
@@ -433,6 +439,7 @@ static void loop_until(Answer handle, int (*done)(void)) {
                     if (c->in_cap - c->in_len > READ_BYTES) break;
                 }
             if (handle == on_sent && timer_fd < 0) fill(c);
+            if (handle == on_pulled) flush(c);
         }
     }
 }
@@ -440,12 +447,7 @@ static void loop_until(Answer handle, int (*done)(void)) {
 static int send_done(void) { return answered >= target; }
 static int is_primed(void) { return primed; }
 static int count_done(void) { return messages >= target; }
-static int pull_done(void) {
-    if (messages >= target) return 1;
-    for (int i = 0; i < connections; i++)
-        if (all[i]->in_flight) return 0;
-    return 1;
-}
+static int pull_done(void) { return messages >= target || !reading; }
 
 int main(int argc, char **argv) {
     if (argc != 12 && argc != 13) {
@@ -456,7 +458,7 @@ int main(int argc, char **argv) {
     int port = atoi(argv[2]);
     connections = atoi(argv[4]), window = atoi(argv[5]), body_bytes = atoi(argv[6]), batch = atoi(argv[7]);
     target = atoll(argv[8]), topic = argv[9], queues = atoi(argv[10]), binary = !strcmp(argv[11], "binary");
-    if (queues < 1 || queues > 9 || connections < 1 || connections > CONNECTIONS_MAX || batch > 200) return 1;
+    if (queues < 1 || queues > QUEUES_MAX || connections < 1 || connections > CONNECTIONS_MAX || batch > 200) return 1;
     if (argc == 13) topics = atoi(argv[12]);
     if (topics < 1 || topics > 99999 || (topics > 1 && strlen(topic) < 5)) return 1;
     int64_t wanted = target;
@@ -479,17 +481,17 @@ int main(int argc, char **argv) {
         start_pace();
         loop_until(on_sent, send_done);
     } else if (!strcmp(mode, "pull")) {
-        connections = queues;
-        for (int i = 0; i < connections; i++) all[i] = connect_to(host, port), all[i]->queue = i, all[i]->in_flight = 1;
+        for (int i = 0; i < connections; i++) all[i] = connect_to(host, port);
         begin = now_ns();
-        for (int i = 0; i < connections; i++) ask_pull(all[i], 0);
+        for (reading = 0; reading < queues; reading++) ask_pull(all[reading % connections], reading, 0);
+        for (int i = 0; i < connections; i++) flush(all[i]);
         loop_until(on_pulled, pull_done);
     } else {
         build_send();
         queues = 1;
         producer = connect_to(host, port), consumer = connect_to(host, port);
         begin = now_ns();
-        ask_pull(consumer, 15000);
+        ask_pull(consumer, 0, 15000), flush(consumer);
         loop_until(on_e2e, is_primed);
         struct timespec pause = {0, 20000000};
         nanosleep(&pause, NULL);

@@ -47,7 +47,7 @@ class Scenario:
 
     Units: body_bytes in bytes, count in messages; `batch` 0 means single messages; `window` is how many requests one
     connection keeps unanswered, in mode "paced" how many messages go out a second over all of them. A pull scenario reads
-    what was sent before the clock starts, a queue a connection. `server` is the one of ours that is measured: "gantry", or
+    what was sent before the clock starts, with one request a queue under way; the queues lie on the connections in turn. `server` is the one of ours that is measured: "gantry", or
     "gantry-python" for the pure core.
     """
 
@@ -87,7 +87,9 @@ SCENARIOS: tuple[Scenario, ...] = (
              must=Target(2, 3), aim=Target(2.8, 5)),
     Scenario("send, batch of 32, window 8, 128 B", "send", window=8, batch=32, count=1_600_000, short_count=480_000,
              must=Target(2.5, 5), aim=Target(5, 12)),
-    Scenario("pull", "pull", count=1_000_000, short_count=200_000, must=Target(3, 6), aim=Target(5, 12)),
+    Scenario("pull, 4 queues on one connection", "pull", count=1_000_000, short_count=200_000, must=Target(3, 6),
+             aim=Target(5, 12)),
+    Scenario("pull, 4 queues, a connection each", "pull", connections=4, count=1_000_000, short_count=200_000),
     Scenario("send to held pull, end to end", "e2e", count=3_000, short_count=800, queues=1,
              must=Target(p50=0.15, p99=0.25), aim=Target(p50=0.04, p99=0.08)),
     Scenario("pure Python core: send, window 64, 128 B", "send", window=64, count=200_000, short_count=40_000,

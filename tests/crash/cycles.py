@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from tests.interop.cluster import GantryBroker
+from tests.interop.cluster import AnyBroker
 
 DEFECTS = Path(__file__).parent / "defects"
 
 
 class Loop(Protocol):
-    broker: GantryBroker
+    broker: AnyBroker
 
     def cycle(self) -> None:
         """From a broker that runs to one that runs again. Raises: AssertionError when something is wrong."""

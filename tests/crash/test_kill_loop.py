@@ -4,6 +4,10 @@ Each cycle: start on what the last kill left, read everything back and compare w
 compare queues and index with the log, then load until at least 1,000 sends were acknowledged and kill. Log, queue and
 index files are small, so that each cycle rolls all of them. In every other cycle the kill comes while retention deletes
 the oldest files under load; in the others it deletes them after the start.
+
+The official broker goes through the same cycles, fewer of them, without retention (its first look comes a minute after
+the start), and only what can be read is compared. Its files keep more of a kill than ours: half a record may stay behind
+the end of the log, and its index gets the keys of what it read again a second time.
 """
 
 from __future__ import annotations
@@ -24,9 +28,11 @@ from tests.crash.history import History
 from tests.crash.load import QUEUES, TOPIC, read_queue, send_until_closed
 from tests.crash.record import record
 from tests.crash.retention import age_all_but_the_newest, wait_for_retention
-from tests.interop.cluster import GantryBroker
+from tests.interop.artifacts import MissingTool, server_jars
+from tests.interop.cluster import AnyBroker, GantryBroker, OfficialBroker
 
 CYCLES = int(os.environ.get("GANTRY_KILL_CYCLES", "50"))
+OFFICIAL_CYCLES = max(CYCLES // 10, 1)  # a start of it takes seconds
 ACKNOWLEDGED_MIN = 1_000
 BODY_BYTES = 1_100
 LOG_FILE_BYTES = 1024 * 1024
@@ -64,12 +70,30 @@ def test_acknowledged_messages_survive_kill_after_kill(flush: str, tmp_path: Pat
           f"{loop.cut_short} kills in the middle of a deletion, seed {seed}")  # fmt: skip
 
 
+@pytest.mark.slow
+@pytest.mark.interop
+@pytest.mark.timeout(max(900, 60 * OFFICIAL_CYCLES))
+@pytest.mark.parametrize("flush", ["ASYNC_FLUSH", "SYNC_FLUSH"])
+def test_the_official_broker_in_the_same_cycles(flush: str, tmp_path: Path) -> None:
+    try:
+        server_jars()
+    except MissingTool as missing:
+        pytest.skip(str(missing))
+    seed = int(os.environ.get("GANTRY_SEED", "0")) or random.randrange(1 << 32)
+    print(f"seed {seed}")
+    loop = OfficialKillLoop(OfficialBroker(tmp_path, "", settings={**SETTINGS, "flushDiskType": flush}), seed)
+    run_cycles(loop, OFFICIAL_CYCLES)
+    assert loop.compared >= OFFICIAL_CYCLES * ACKNOWLEDGED_MIN
+    acknowledged = len(loop.history.acknowledged)
+    record("kill -9, official broker", flush=flush, times=OFFICIAL_CYCLES, acknowledged=acknowledged, lost=0, seed=seed)
+
+
 class KillLoop:
     """The cycles of one broker. `before_start` and `before_check` may do damage: for tests of this test."""
 
     def __init__(
         self,
-        broker: GantryBroker,
+        broker: AnyBroker,
         seed: int,
         *,
         before_start: Callable[[KillLoop], None] = lambda loop: None,
@@ -95,7 +119,7 @@ class KillLoop:
         left = [path for path in expired if path.exists()]
         self.cut_short += 0 < len(left) < len(expired)
         if not expired:
-            left = expired = age_all_but_the_newest(self.broker.store, self._kept)
+            left = expired = self.age()
         self._before_start(self)
         self.broker.start()
         if left:
@@ -103,9 +127,17 @@ class KillLoop:
         self.retired += len(expired)
         self._before_check(self)
         self.compared += asyncio.run(self._read_all_and_compare())
-        faults = check_store(SystemDisk(), str(self.broker.store))
+        faults = self.check_files()
         assert not faults, f"{where}: " + "; ".join(faults[:5])
         self._cycle += 1
+
+    def age(self) -> list[Path]:
+        """Makes the oldest files of the log due to go; returns them."""
+        return age_all_but_the_newest(self.broker.store, self._kept)
+
+    def check_files(self) -> list[str]:
+        """What is wrong in the store of the running broker."""
+        return check_store(SystemDisk(), str(self.broker.store))
 
     async def _load_and_kill(self, *, age: bool) -> list[Path]:
         """Several senders a queue; the kill comes while all of them are sending, and, with `age`, while retention deletes.
@@ -129,7 +161,7 @@ class KillLoop:
             assert time.monotonic() < limit, f"no file of {', '.join(not_rolled)} was rolled"
             await asyncio.sleep(0.01)
         if age:
-            expired = age_all_but_the_newest(self.broker.store, self._kept)
+            expired = self.age()
             while expired and expired[0].exists():
                 assert time.monotonic() < limit, f"retention left {expired[0]}, which expired two hours ago"
                 await asyncio.sleep(0.001)
@@ -151,6 +183,16 @@ class KillLoop:
     def _not_rolled(self) -> list[str]:
         """Which of log, queues and index have not gone on to another file: a cycle without that tests less than it says."""
         return [kind for kind, name in newest_files(self.broker.store).items() if name <= self._newest[kind]]
+
+
+class OfficialKillLoop(KillLoop):
+    """What the module says about the official broker."""
+
+    def age(self) -> list[Path]:
+        return []
+
+    def check_files(self) -> list[str]:
+        return []
 
 
 def newest_files(store: Path) -> dict[str, str]:
