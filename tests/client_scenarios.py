@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from gantry.client import (
     ConsumeFromWhere,
     ConsumerOptions,
@@ -24,7 +26,9 @@ from gantry.client import (
     PushConsumer,
     SendStatus,
     by_key,
+    reply_to,
 )
+from gantry.errors import ClientError, RemotingTimeout
 
 QUEUE_COUNT = 8
 FIRST = ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET
@@ -295,6 +299,30 @@ async def pull_with_seek_and_commit(world: World) -> None:
         assert await again.poll(timeout_ms=300) == [], "goes on behind what was committed"
 
 
+async def requests_get_their_replies(world: World) -> None:
+    """Each question its own answer, however many are under way; one that nobody answers ends in time."""
+    asked = Seen()
+    async with world.producer() as producer, world.producer() as replier:
+
+        async def listener(messages: list[MessageExt]) -> None:
+            await asked(messages)
+            for message in messages:
+                if message.tags == "answer":
+                    await replier.send(reply_to(message, b"re: " + message.body))
+
+        async with world.consumer(listener):
+            bodies = [b"%d" % i for i in range(20)] + [b"compress me " * 1000]
+            requests = [producer.request(Message.of(world.topic, body, tags="answer"), timeout_ms=30_000) for body in bodies]
+            replies = await asyncio.gather(*requests)
+            assert [reply.body for reply in replies] == [b"re: " + body for body in bodies]
+            assert all(reply.topic.endswith("_REPLY_TOPIC") for reply in replies)
+            with pytest.raises(RemotingTimeout, match="no reply came in time"):
+                await producer.request(Message.of(world.topic, b"silence", tags="none"), timeout_ms=1_000)
+            await eventually(lambda: b"silence" in asked.bodies, lambda: asked.bodies)
+    with pytest.raises(ClientError, match="asks for no reply"):
+        reply_to(MessageExt(topic=world.topic, body=b"x"), b"y")
+
+
 SCENARIOS = [
     every_way_to_send_arrives_as_it_was_sent,
     tags_are_filtered,
@@ -305,4 +333,5 @@ SCENARIOS = [
     broadcasting_reaches_every_member_once,
     restart_resumes_at_the_committed_offset,
     pull_with_seek_and_commit,
+    requests_get_their_replies,
 ]

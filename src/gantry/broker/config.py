@@ -69,6 +69,12 @@ class BrokerConfig(StoreKeys):
     )  # fmt: skip
 
     # -- topics and groups
+    store_reply_message_enable: bool = key(
+        "storeReplyMessageEnable",
+        True,
+        doc="Keep a reply in the cluster's reply topic as well; it reaches who asked either way.",
+        reloadable=True,
+    )
     auto_create_topic_enable: bool = key("autoCreateTopicEnable", True, doc="A send may create its topic.", reloadable=True)
     auto_create_subscription_group: bool = key(
         "autoCreateSubscriptionGroup", True, doc="A consumer may create its group.", reloadable=True

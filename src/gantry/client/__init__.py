@@ -14,6 +14,7 @@ from .producer import Producer, ProducerOptions
 from .publish_info import by_key
 from .pull_consumer import PullConsumer
 from .push_consumer import PushConsumer
+from .request_reply import reply_to
 from .results import ConsumeResult, RetryLater, SendResult, SendStatus
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "SendResult",
     "SendStatus",
     "by_key",
+    "reply_to",
 ]

@@ -22,6 +22,7 @@ from .doors import Doors
 from .name_server_api import NameServerApi
 from .publish_info import PublishInfo
 from .remoting import Remoting
+from .request_reply import PendingReplies
 from .requests_from_brokers import requests_from_brokers
 from .route_cache import RouteCache
 from .tasks import TaskSet
@@ -75,6 +76,7 @@ class ClientInstance:
         salt = doors.rng.token(2).hex()
         name = instance_name or unique_instance_name(pid=os.getpid(), monotonic_ns=doors.clock.monotonic_ns(), salt=salt)
         self.client_id = build_client_id(ip=self.ip, instance_name=name, unit_name=unit_name)
+        self.replies = PendingReplies(doors.clock)
         self._own_remoting: RemotingClient | None = None
         if remoting is None:
             remoting = self._own_remoting = RemotingClient(doors.net, doors.clock, requests=self._request_table())
@@ -90,6 +92,7 @@ class ClientInstance:
         self._producer_topics: set[str] = set()
         self._tasks = TaskSet()
         self._heartbeat_wanted = asyncio.Event()
+        self._heard_by: set[str] = set()
         self._route_locks: dict[str, asyncio.Lock] = {}
         self._started = False
 
@@ -231,10 +234,17 @@ class ClientInstance:
         )
         await asyncio.gather(*(self._heartbeat(address, data) for address in targets))
 
+    async def make_known(self) -> None:
+        """Returns when every master in the routes has heard of this client, if it answers: it can push replies then."""
+        if {address for _, broker_id, address in self.routes.addresses() if broker_id == MASTER_ID} - self._heard_by:
+            await self.heartbeat_all()
+
     async def _heartbeat(self, address: str, data: HeartbeatData) -> None:
         try:
             await self.brokers.heartbeat(address, data)
+            self._heard_by.add(address)
         except (RemotingError, BrokerError) as error:
+            self._heard_by.discard(address)
             logger.warning("heartbeat to %s failed: %s", address, error)
 
     def _heartbeat_data(self) -> HeartbeatData:
@@ -270,7 +280,7 @@ class ClientInstance:
 
     def _request_table(self) -> RequestTable:
         table = RequestTable()
-        for code, header, handler in requests_from_brokers(self):
+        for code, header, handler in requests_from_brokers(self, self.replies):
             table.add(code, header, handler)
         return table
 

@@ -21,10 +21,16 @@ def decode_pulled(body: bytes, *, broker_name: str) -> list[MessageExt]:
     for message in messages:
         message.broker_name = broker_name
         message.msg_id = message.properties.get(message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX) or message.offset_msg_id
-        if message.sys_flag & sys_flag.COMPRESSED:
-            try:
-                message.body = decompress(message.body, message.sys_flag, size_max=INFLATED_BYTES_MAX)
-            except RemoteProtocolError:
-                continue
-            message.sys_flag &= ~(sys_flag.COMPRESSED | sys_flag.COMPRESSION_MASK)
+        inflate(message)
     return messages
+
+
+def inflate(message: MessageExt) -> None:
+    """Decompresses the body in place, where it is compressed and can be."""
+    if not message.sys_flag & sys_flag.COMPRESSED:
+        return
+    try:
+        message.body = decompress(message.body, message.sys_flag, size_max=INFLATED_BYTES_MAX)
+    except RemoteProtocolError:
+        return
+    message.sys_flag &= ~(sys_flag.COMPRESSED | sys_flag.COMPRESSION_MASK)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from gantry.errors import ClientError
 from gantry.model import Message, MessageQueue, message_const, sys_flag
-from gantry.model.names import is_retry_topic
+from gantry.model.names import REPLY_MESSAGE_FLAG, is_retry_topic
 from gantry.model.topic_validator import DEFAULT_TOPIC, is_not_allowed_send_topic, validate_topic
 from gantry.protocol.message import BatchElement, UniqueIdMaker, encode_batch, encode_properties
 from gantry.protocol.message.compression import compress_zlib
@@ -56,6 +56,7 @@ class EncodedSend:
     born_timestamp: int
     default_topic_queue_nums: int
     batch: bool = False
+    reply: bool = False
     reconsume_times: int = 0
     max_reconsume_times: int | None = None
 
@@ -79,6 +80,8 @@ class EncodedSend:
         command = RemotingCommand.request(header, self.body)
         if self.batch:
             command.code = RequestCode.SEND_BATCH_MESSAGE
+        elif self.reply:
+            command.code = RequestCode.SEND_REPLY_MESSAGE_V2
         return command
 
 
@@ -119,6 +122,7 @@ class MessageEncoder:
             sys_flag=flags,
             born_timestamp=now_ms,
             default_topic_queue_nums=self._options.default_topic_queue_nums,
+            reply=properties.get(message_const.MESSAGE_TYPE) == REPLY_MESSAGE_FLAG,
             reconsume_times=reconsume_times,
             max_reconsume_times=max_reconsume_times,
         )

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from gantry.errors import BrokerError, ClientError, RemotingError, RemotingTimeout
-from gantry.model import Message, MessageQueue
+from gantry.model import Message, MessageExt, MessageQueue
 from gantry.model.topic_validator import validate_group
 from gantry.protocol.remoting import ResponseCode
 
@@ -19,6 +19,7 @@ from .message_encoding import EncodedSend, MessageEncoder
 from .name_server_addresses import resolve_name_servers
 from .publish_info import QueueSelector
 from .remoting import Remoting
+from .request_reply import as_request
 from .results import SendResult, SendStatus
 
 logger = logging.getLogger(__name__)
@@ -169,6 +170,36 @@ class Producer:
         encoded = encoder.encode(message)
         target = await self._choose(message.topic, message, queue, selector, frozenset())
         await instance.brokers.send_oneway(instance.master_address(target.broker_name), encoded.command(target))
+
+    async def request(
+        self,
+        message: Message,
+        *,
+        queue: MessageQueue | None = None,
+        selector: QueueSelector | None = None,
+        timeout_ms: int | None = None,
+    ) -> MessageExt:
+        """Send a message and wait for the reply of whoever consumes it (`reply_to` makes it, any official client as well).
+
+        timeout_ms covers all of it: the send, the consumer's work, the way back.
+        Raises: as send(); RemotingTimeout when no reply came: the message may have been consumed all the same.
+        """
+        instance, encoder = self._running()
+        clock = self._doors.clock
+        timeout = self.options.timeout_ms if timeout_ms is None else timeout_ms
+        deadline = clock.monotonic_ms() + timeout
+        correlation_id = self._doors.rng.token(16).hex()
+        asked = as_request(message, correlation_id=correlation_id, client_id=self.client_id, timeout_ms=timeout)
+        encoded = encoder.encode(asked)
+        await instance.publish_info(message.topic, default_queue_count=self.options.default_topic_queue_nums)
+        await instance.make_known()
+        instance.replies.expect(correlation_id)
+        try:
+            left_ms = max(1, deadline - clock.monotonic_ms())
+            await self._deliver(message.topic, encoded, asked, queue, selector, left_ms)
+            return await instance.replies.wait(correlation_id, deadline - clock.monotonic_ms())
+        finally:
+            instance.replies.forget(correlation_id)
 
     async def queues(self, topic: str) -> Sequence[MessageQueue]:
         """The queues this producer may write to, sorted."""

@@ -12,7 +12,10 @@ from gantry.protocol.remoting import RemotingCommand, RequestCode, ResponseCode
 from gantry.protocol.remoting.header.get_consumer_running_info import GetConsumerRunningInfoRequestHeader
 from gantry.protocol.remoting.header.get_consumer_status_from_client import GetConsumerStatusFromClientRequestHeader
 from gantry.protocol.remoting.header.notify_consumer_ids_changed import NotifyConsumerIdsChangedRequestHeader
+from gantry.protocol.remoting.header.reply_message import ReplyMessageRequestHeader
 from gantry.protocol.remoting.header.reset_offset import ResetConsumerClientOffsetRequestHeader
+
+from .request_reply import PendingReplies
 
 Handler = Callable[[Any, RemotingCommand, Any], "RemotingCommand | Awaitable[RemotingCommand | None] | None"]
 
@@ -33,7 +36,7 @@ class Consumers(Protocol):
     def consumer(self, group: str) -> Consumer | None: ...
 
 
-def requests_from_brokers(consumers: Consumers) -> list[tuple[RequestCode, type[Any], Handler]]:
+def requests_from_brokers(consumers: Consumers, replies: PendingReplies) -> list[tuple[RequestCode, type[Any], Handler]]:
     """Rows for the request table of the remoting client."""
 
     def consumer_of(group: str) -> Consumer:
@@ -63,11 +66,16 @@ def requests_from_brokers(consumers: Consumers) -> list[tuple[RequestCode, type[
     def running_info(context: Any, request: RemotingCommand, header: GetConsumerRunningInfoRequestHeader) -> RemotingCommand:
         return request.reply(body=json_dialect.encode(consumer_of(header.consumer_group).running_info()))
 
+    def reply_message(context: Any, request: RemotingCommand, header: ReplyMessageRequestHeader) -> RemotingCommand:
+        replies.arrived(header, request.body)
+        return request.reply()
+
     return [
         (RequestCode.NOTIFY_CONSUMER_IDS_CHANGED, NotifyConsumerIdsChangedRequestHeader, notify_consumer_ids_changed),
         (RequestCode.RESET_CONSUMER_CLIENT_OFFSET, ResetConsumerClientOffsetRequestHeader, reset_offset),
         (RequestCode.GET_CONSUMER_STATUS_FROM_CLIENT, GetConsumerStatusFromClientRequestHeader, consume_status),
         (RequestCode.GET_CONSUMER_RUNNING_INFO, GetConsumerRunningInfoRequestHeader, running_info),
+        (RequestCode.PUSH_REPLY_MESSAGE_TO_CLIENT, ReplyMessageRequestHeader, reply_message),
     ]
 
 

@@ -20,6 +20,7 @@ from gantry.client import (
     PushConsumer,
     RetryLater,
 )
+from gantry.client.request_reply import PendingReplies
 from gantry.client.requests_from_brokers import read_reset_body, requests_from_brokers
 from gantry.errors import ClientError
 from gantry.protocol.message import encode_properties
@@ -425,7 +426,8 @@ async def test_notification_makes_the_consumer_rebalance(make: MakeConsumer, clu
         def consumer(self, group: str) -> PushConsumer | None:
             return consumer if group == "g" else None
 
-    rows = {code: (header, handler) for code, header, handler in requests_from_brokers(Consumers())}
+    table = requests_from_brokers(Consumers(), PendingReplies(VirtualClock()))
+    rows = {code: (header, handler) for code, header, handler in table}
     header_type, handler = rows[RequestCode.NOTIFY_CONSUMER_IDS_CHANGED]
     async with running(clock, consumer):
         asked = cluster.codes().count(RequestCode.GET_CONSUMER_LIST_BY_GROUP)

@@ -67,7 +67,7 @@ class SendMessageProcessor:
     async def _send(self, ctx: RequestContext, request: RemotingCommand, header: SendMessageRequestHeader) -> RemotingCommand:
         checked = False
         try:
-            topic = await self._check(ctx, header)
+            topic = await self.check(ctx, header)
             checked = True
             if header.batch or request.code == RequestCode.SEND_BATCH_MESSAGE:
                 response = await self._send_batch(ctx, request, header, topic)
@@ -78,16 +78,12 @@ class SendMessageProcessor:
             if checked:
                 # A send that breaks the topic's rules never reached the store; its figures do not speak of it.
                 self._broker.stats.put_failure()
-        config = self._broker.config
-        fields = response.ext_fields if response.ext_fields is not None else {}
-        fields[message_const.MSG_REGION] = config.region_id
-        fields[message_const.TRACE_SWITCH] = "true" if config.trace_on else "false"
-        response.ext_fields = fields
+        tell_region(self._broker, response)
         return response
 
     # -- rules
 
-    async def _check(self, ctx: RequestContext, header: SendMessageRequestHeader) -> TopicConfig:
+    async def check(self, ctx: RequestContext, header: SendMessageRequestHeader) -> TopicConfig:
         """What holds for every send; the topic, created when the rules allow it. Raises: BrokerError."""
         config, topics = self._broker.config, self._broker.topics
         starts_at = config.start_accept_send_request_time_stamp
@@ -137,7 +133,7 @@ class SendMessageProcessor:
         await self._broker.registration.flush(NEW_TOPIC_TOLD_MS)
         return topic
 
-    def _queue_id(self, header: SendMessageRequestHeader, topic: TopicConfig) -> int:
+    def queue_id(self, header: SendMessageRequestHeader, topic: TopicConfig) -> int:
         if header.queue_id >= 0:
             return header.queue_id
         if topic.write_queue_nums <= 0:
@@ -150,7 +146,7 @@ class SendMessageProcessor:
         self, ctx: RequestContext, request: RemotingCommand, header: SendMessageRequestHeader, topic: TopicConfig
     ) -> RemotingCommand:
         broker = self._broker
-        queue_id = self._queue_id(header, topic)
+        queue_id = self.queue_id(header, topic)
         name = topic.topic_name
         properties = self._properties(header)
         if names.is_retry_topic(name):
@@ -252,7 +248,7 @@ class SendMessageProcessor:
             raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, f"message topic length too long {len(name)}")
         if names.is_retry_topic(name):
             raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, f"batch request does not support retry group {name}")
-        queue_id = self._queue_id(header, topic)
+        queue_id = self.queue_id(header, topic)
         flags = header.sys_flag
         properties = self._properties(header)
         self._refuse_not_supported(properties, flags)
@@ -323,6 +319,14 @@ class SendMessageProcessor:
                 transaction_id=unique_key,
             ),
         )
+
+
+def tell_region(broker: BrokerContext, response: RemotingCommand) -> None:
+    """What every answer to a send carries beside its own fields."""
+    fields = response.ext_fields if response.ext_fields is not None else {}
+    fields[message_const.MSG_REGION] = broker.config.region_id
+    fields[message_const.TRACE_SWITCH] = "true" if broker.config.trace_on else "false"
+    response.ext_fields = fields
 
 
 async def dlq_topic(broker: BrokerContext, group: str) -> TopicConfig:

@@ -45,6 +45,7 @@ from .lock_batch_mq import LockBatchMqProcessor
 from .pull_message import PullMessageProcessor
 from .query_assignment import QueryAssignmentProcessor
 from .query_consumer_offset import QueryConsumerOffsetProcessor
+from .reply_message import ReplyMessageProcessor
 from .row import Processor, Row
 from .search_offset import SearchOffsetProcessor
 from .send_message import SendMessageProcessor
@@ -57,6 +58,8 @@ ROWS: tuple[Row, ...] = (
     Row(RequestCode.SEND_MESSAGE, SendMessageRequestHeader, SendMessageProcessor),
     Row(RequestCode.SEND_MESSAGE_V2, SendMessageRequestHeaderV2, SendMessageProcessor),
     Row(RequestCode.SEND_BATCH_MESSAGE, SendMessageRequestHeaderV2, SendMessageProcessor),
+    Row(RequestCode.SEND_REPLY_MESSAGE, SendMessageRequestHeader, ReplyMessageProcessor),
+    Row(RequestCode.SEND_REPLY_MESSAGE_V2, SendMessageRequestHeaderV2, ReplyMessageProcessor),
     Row(RequestCode.CONSUMER_SEND_MSG_BACK, ConsumerSendMsgBackRequestHeader, ConsumerSendMsgBackProcessor),
     Row(RequestCode.PULL_MESSAGE, PullMessageRequestHeader, PullMessageProcessor, fast_port=False),
     Row(RequestCode.LITE_PULL_MESSAGE, PullMessageRequestHeader, PullMessageProcessor, fast_port=False),

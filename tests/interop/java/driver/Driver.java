@@ -63,6 +63,7 @@ public final class Driver {
         all.put("create_topic", producers::createTopic);
         all.put("send", producers::send);
         all.put("bulk", producers::bulk);
+        all.put("request", producers::request);
         all.put("consumer_start", consumers::start);
         all.put("consumer_stop", consumers::stop);
         all.put("rebalance", consumers::rebalance);

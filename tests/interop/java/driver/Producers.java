@@ -99,6 +99,15 @@ final class Producers {
         return Wire.members("results", results);
     }
 
+    /** Sends one message and tells the reply of whoever consumed it. */
+    Map<String, Object> request(Request request) throws Exception {
+        Message reply = get(request.text("name")).request(
+            message(request.text("topic"), request), request.integer("timeout_ms", 10_000));
+        return Wire.members("body", new String(reply.getBody(), java.nio.charset.StandardCharsets.UTF_8),
+            "topic", reply.getTopic(), "pushed", reply.getProperty("PUSH_REPLY_TIME"),
+            "cluster", reply.getProperty("CLUSTER"));
+    }
+
     private static List<Map<String, Object>> sendAsync(DefaultMQProducer producer, List<Message> messages)
         throws Exception {
         List<Map<String, Object>> results = new ArrayList<>(Collections.nCopies(messages.size(), null));

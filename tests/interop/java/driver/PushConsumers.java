@@ -6,6 +6,8 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.utils.MessageUtil;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageClientExt;
 import org.apache.rocketmq.common.message.MessageExt;
@@ -16,6 +18,7 @@ final class PushConsumers {
     private static final long SLOW_MS = 1_500;
 
     private final Map<String, DefaultMQPushConsumer> open = new ConcurrentHashMap<>();
+    private final Map<String, DefaultMQProducer> repliers = new ConcurrentHashMap<>();
     private final Wire wire;
 
     PushConsumers(Wire wire) {
@@ -51,6 +54,14 @@ final class PushConsumers {
                 consume(name, messages, script, consumeMs)
                     ? ConsumeConcurrentlyStatus.CONSUME_SUCCESS : ConsumeConcurrentlyStatus.RECONSUME_LATER);
         }
+        if ("reply".equals(script)) {
+            DefaultMQProducer replier = new DefaultMQProducer(request.text("group") + "-replies");
+            replier.setNamesrvAddr(request.text("namesrv"));
+            replier.setInstanceName(name + "-replies");
+            replier.setCompressMsgBodyOverHowmuch(request.integer("compress_over", 4096));
+            replier.start();
+            repliers.put(name, replier);
+        }
         consumer.start();
         open.put(name, consumer);
         return Wire.members("client_id", consumer.buildMQClientId());
@@ -60,6 +71,10 @@ final class PushConsumers {
         DefaultMQPushConsumer consumer = open.remove(request.text("name"));
         if (consumer != null) {
             consumer.shutdown();
+        }
+        DefaultMQProducer replier = repliers.remove(request.text("name"));
+        if (replier != null) {
+            replier.shutdown();
         }
         return Wire.members();
     }
@@ -89,6 +104,16 @@ final class PushConsumers {
             line.put("began", began);
             line.put("ended", Wire.nowMicros());
             wire.write(line);
+            if ("reply".equals(script)) {
+                try {
+                    byte[] answer = ("re: " + body).getBytes(java.nio.charset.StandardCharsets.UTF_8);
+                    repliers.get(name).send(MessageUtil.createReplyMessage(message, answer), 3_000);
+                } catch (Exception failed) {
+                    failed.printStackTrace();
+                    return false;
+                }
+                continue;
+            }
             good &= "ok".equals(script) || "fail_first".equals(script) && message.getReconsumeTimes() > 0;
         }
         return good;
