@@ -175,6 +175,13 @@ class BrokerConfig(StoreKeys):
         unit="ms",
         minimum=1_000,
     )
+    subscription_conflict_policy: str = key(
+        "subscriptionConflictPolicy",
+        "warn",
+        choices=("warn", "reject"),
+        doc="When a client joins a group whose members listen to something else: warn (log and count) or reject its heartbeat.",
+        reloadable=True,
+    )
     channel_expired_timeout: int = key(
         "channelExpiredTimeout", 120_000, doc="A client without a heartbeat for so long is gone.", unit="ms", minimum=1
     )

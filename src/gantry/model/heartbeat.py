@@ -45,6 +45,12 @@ class SubscriptionData(msgspec.Struct, rename="camel"):
     expression_type: str = EXPRESSION_TAG
     class_filter_mode: bool = False
 
+    def comparable(self) -> tuple[str, str, str]:
+        """Topic, expression type and expression; tags in order, so that `A || B` equals `B || A`."""
+        if self.expression_type == EXPRESSION_TAG and self.tags_set:
+            return self.topic, self.expression_type, " || ".join(sorted(self.tags_set))
+        return self.topic, self.expression_type, self.sub_string
+
 
 class ConsumerData(msgspec.Struct, rename="camel"):
     group_name: str = ""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from gantry.model.heartbeat import BROADCASTING, CONSUME_PASSIVELY, SubscriptionData
 
 from .client_channel import ClientChannel, ClientChannelInfo
+from .listening import GroupListening
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class ConsumerGroupInfo:
         self.notify_ids_changed = True
         self.channels: dict[int, ClientChannelInfo] = {}
         self.subscriptions: dict[str, SubscriptionData] = {}
+        self.listening = GroupListening()
 
     def subscription(self, topic: str) -> SubscriptionData | None:
         return self.subscriptions.get(topic)
@@ -70,6 +72,7 @@ class ConsumerGroupInfo:
         return True
 
     def remove_channel(self, channel: ClientChannel) -> ClientChannelInfo | None:
+        self.listening.remove(channel.id)
         return self.channels.pop(channel.id, None)
 
     def update_subscriptions(self, subscriptions: Iterable[SubscriptionData]) -> bool:

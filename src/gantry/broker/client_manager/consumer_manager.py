@@ -12,6 +12,7 @@ from gantry.runtime.clock import Clock
 
 from .client_channel import ClientChannel, ClientChannelInfo
 from .consumer_group_info import ConsumerGroupInfo
+from .listening import describe_conflict, listening_of
 
 log = logging.getLogger(__name__)
 
@@ -92,12 +93,24 @@ class ConsumerManager:
 
     # -- what changes it
 
+    def conflict_with_members(self, data: ConsumerData, channel: ClientChannel) -> str | None:
+        """What the members of a group listen to, when this heartbeat says something else; None when it does not."""
+        group, listening = self._groups.get(data.group_name), listening_of(data)
+        if group is None or listening is None or not group.listening.differs(channel.id, listening):
+            return None
+        return describe_conflict(group.listening.variants())
+
+    def conflicting_groups(self) -> list[str]:
+        """Groups whose members listen to different things."""
+        return [name for name, group in self._groups.items() if group.listening.conflicting]
+
     def register(
         self, data: ConsumerData, info: ClientChannelInfo, *, notify_enabled: bool, with_subscriptions: bool = True
     ) -> GroupChange | None:
         """Takes note of one group in a heartbeat; the change is None when neither members nor topics changed.
 
         `with_subscriptions` False leaves the stored subscriptions as they are (heartbeat V2 without subscriptions).
+        Members that listen to different things are told in the log, once for each new thing that one of them says.
         """
         group = self._groups.get(data.group_name)
         if group is None:
@@ -118,6 +131,17 @@ class ConsumerManager:
                 data.group_name, data.consume_type, data.message_model, info.client_id, info.channel.remote_address,
             )  # fmt: skip
         changed = group.update_subscriptions(data.subscription_data_set) if with_subscriptions else False
+        listening = listening_of(data) if with_subscriptions else None
+        if (
+            listening is not None
+            and group.listening.update(info.channel.id, info.client_id, listening)
+            and group.listening.conflicting
+        ):
+            log.warning(
+                "the members of group %s listen to different things, so some of its messages reach nobody who wants them: "
+                "%s. Give them equal subscriptions, or groups of their own",
+                group.group, describe_conflict(group.listening.variants()),
+            )  # fmt: skip
         return self._change(group) if joined or changed else None
 
     def note_fingerprint(self, group: str, fingerprint: int, *, without_sub: bool) -> bool:

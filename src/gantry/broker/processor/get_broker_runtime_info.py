@@ -70,6 +70,7 @@ class GetBrokerRuntimeInfoProcessor:
             "putMessageDistributeTime": stats.put_latency.distribution_text(),
             "putLatency99": f"{stats.put_latency.percentile(0.99):.2f}",
             "putLatency999": f"{stats.put_latency.percentile(0.999):.2f}",
+            "subscriptionConflictGroups": str(len(broker.consumers.conflicting_groups())),
             "putTps": stats.rates_text("put_times"),
             "getFoundTps": stats.rates_text("get_found"),
             "getMissTps": stats.rates_text("get_miss"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gantry.errors import BrokerError
-from gantry.protocol.remoting.body.consumer import Connection, ConsumerConnection
+from gantry.protocol.remoting.body.consumer import Connection, ConsumerConnection, MemberSubscription
 from gantry.protocol.remoting.codes import ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.get_consumer_connection_list import GetConsumerConnectionListRequestHeader
@@ -38,6 +38,11 @@ class GetConsumerConnectionListProcessor:
             message_model=info.message_model,
             consume_from_where=info.consume_from_where,
         )
+        if header.member_subscriptions:
+            body.member_subscriptions = [
+                MemberSubscription(client_ids, listening.message_model, list(listening.topics))
+                for listening, client_ids in info.listening.variants()
+            ]
         return json_reply(request, body)
 
 

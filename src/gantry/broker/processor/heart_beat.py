@@ -28,6 +28,9 @@ GROUP_COUNT_MAX = 2_000
 GROUPS_AT_ONCE = 200
 """Groups registered before others have their turn: each may create a group and a retry topic, and write log lines."""
 
+REJECT = "reject"
+"""Value of subscriptionConflictPolicy."""
+
 IS_SUPPORT_HEART_BEAT_V2 = "IS_SUPPORT_HEART_BEAT_V2"
 IS_SUB_CHANGE = "IS_SUB_CHANGE"
 
@@ -60,13 +63,19 @@ class HeartBeatProcessor:
             last_update_monotonic_ms=self._broker.clock.monotonic_ms(),
             last_update_timestamp=self._broker.clock.now_ms(),
         )
-        steps = self._register(data, info)
+        refused: list[str] = []
+        steps = self._register(data, info, refused)
         if group_count > GROUPS_AT_ONCE:
-            return self._slowly(request, data, steps, info)
-        return _answer(request, data, any([*steps]))
+            return self._slowly(request, data, steps, info, refused)
+        return _answer(request, data, any([*steps]), refused)
 
     async def _slowly(
-        self, request: RemotingCommand, data: HeartbeatData, steps: Iterator[bool], info: ClientChannelInfo
+        self,
+        request: RemotingCommand,
+        data: HeartbeatData,
+        steps: Iterator[bool],
+        info: ClientChannelInfo,
+        refused: list[str],
     ) -> RemotingCommand:
         send_subscriptions = False
         for count, wanted in enumerate(steps, 1):
@@ -75,10 +84,13 @@ class HeartBeatProcessor:
                 await asyncio.sleep(0)
                 if info.channel.closed:
                     break  # its end was told to the groups it was in by then; it must not join further ones
-        return _answer(request, data, send_subscriptions)
+        return _answer(request, data, send_subscriptions, refused)
 
-    def _register(self, data: HeartbeatData, info: ClientChannelInfo) -> Iterator[bool]:
-        """Registers group by group; each step says whether the client is to send its subscriptions."""
+    def _register(self, data: HeartbeatData, info: ClientChannelInfo, refused: list[str]) -> Iterator[bool]:
+        """Registers group by group; each step says whether the client is to send its subscriptions.
+
+        `refused` gets a sentence for each group that does not take the client in.
+        """
         broker = self._broker
         without_sub = bool(data.heartbeat_fingerprint) and data.without_sub
         for consumer in data.consumer_data_set:
@@ -86,6 +98,18 @@ class HeartBeatProcessor:
             if group_config is None:
                 # Not refused as a whole: the client's other groups are in the same heartbeat.
                 continue
+            if broker.config.subscription_conflict_policy == REJECT and not without_sub:
+                members = broker.consumers.conflict_with_members(consumer, info.channel)
+                if members is not None:
+                    change = broker.consumers.unregister(consumer.group_name, info.channel)
+                    if change is not None:
+                        broker.client_manager.announce([change])
+                    refused.append(
+                        f"group {consumer.group_name} does not take {info.client_id} in: its members listen to something else "
+                        f"({members}); give it equal subscriptions, or a group of its own"
+                    )
+                    yield False
+                    continue
             broker.topics.create_retry(
                 retry_topic(consumer.group_name),
                 group_config.retry_queue_nums,
@@ -109,8 +133,9 @@ class HeartBeatProcessor:
             yield False
 
 
-def _answer(request: RemotingCommand, data: HeartbeatData, send_subscriptions: bool) -> RemotingCommand:
-    answer = request.reply()
+def _answer(request: RemotingCommand, data: HeartbeatData, send_subscriptions: bool, refused: list[str]) -> RemotingCommand:
+    """The client's other groups are registered when one of them refuses it; the code tells that something is wrong."""
+    answer = request.reply(ResponseCode.NO_PERMISSION, "; ".join(refused)) if refused else request.reply()
     answer.ext_fields = {
         IS_SUPPORT_HEART_BEAT_V2: "true",
         IS_SUB_CHANGE: "true" if send_subscriptions or not data.heartbeat_fingerprint else "false",

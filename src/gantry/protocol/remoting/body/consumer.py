@@ -24,12 +24,24 @@ class Connection(msgspec.Struct, rename="camel"):
     version: int = 0
 
 
+class MemberSubscription(msgspec.Struct, rename="camel"):
+    """What some members of a group listen to alike. `subscriptions` holds topic, expression type and expression each."""
+
+    client_ids: list[str] = msgspec.field(default_factory=list)
+    message_model: str = ""
+    subscriptions: list[tuple[str, str, str]] = msgspec.field(default_factory=list)
+
+
 class ConsumerConnection(msgspec.Struct, rename="camel"):
+    """Answer to GET_CONSUMER_CONNECTION_LIST. `member_subscriptions` is ours: official tools pass over it, and official
+    brokers do not say it."""
+
     connection_set: list[Connection] = msgspec.field(default_factory=list)
     subscription_table: dict[str, SubscriptionData] = msgspec.field(default_factory=dict)
     consume_type: str | None = None
     message_model: str | None = None
     consume_from_where: str | None = None
+    member_subscriptions: list[MemberSubscription] | None = None
 
 
 class ProducerConnection(msgspec.Struct, rename="camel"):

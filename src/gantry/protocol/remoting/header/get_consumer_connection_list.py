@@ -10,3 +10,5 @@ class GetConsumerConnectionListRequestHeader(RequestHeader, code=RequestCode.GET
     """Connections and subscriptions of a group."""
 
     consumer_group: str = wire("consumerGroup")
+    member_subscriptions: bool | None = wire("memberSubscriptions", default=None)
+    """Ours: whether the answer is to say what each member listens to; official brokers pass over it."""

@@ -1,0 +1,12 @@
+"""Questions and orders of operators: `AdminClient`, and what is made of its answers.
+
+from gantry.admin import AdminClient
+
+async with AdminClient(name_servers="127.0.0.1:9876") as admin:
+    report = await admin.examine_group("orders")
+"""
+
+from .admin_client import AdminClient
+from .group_doctor import Finding, GroupReport, Severity
+
+__all__ = ["AdminClient", "Finding", "GroupReport", "Severity"]
