@@ -8,5 +8,15 @@ async with AdminClient(name_servers="127.0.0.1:9876") as admin:
 
 from .admin_client import AdminClient
 from .group_doctor import Finding, GroupReport, Severity
+from .offset_reset import EARLIEST_MS, LATEST_MS, QueueMove, ResetReport
 
-__all__ = ["AdminClient", "Finding", "GroupReport", "Severity"]
+__all__ = [
+    "EARLIEST_MS",
+    "LATEST_MS",
+    "AdminClient",
+    "Finding",
+    "GroupReport",
+    "QueueMove",
+    "ResetReport",
+    "Severity",
+]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
+from gantry.client.broker_api import BrokerApi
 from gantry.client.doors import Doors
 from gantry.client.name_server_addresses import resolve_name_servers
 from gantry.client.name_server_api import NameServerApi
 from gantry.client.remoting import Remoting, ask
 from gantry.errors import BrokerError, ClientError, RemotingError
-from gantry.model import TopicRouteData, perm_name
+from gantry.model import MessageQueue, TopicRouteData, perm_name
 from gantry.model.heartbeat import SubscriptionData
 from gantry.model.names import retry_topic
 from gantry.protocol import json_dialect
@@ -22,9 +24,11 @@ from gantry.protocol.remoting.body.consumer import ConsumerConnection, decode_qu
 from gantry.protocol.remoting.header.get_consume_stats import GetConsumeStatsRequestHeader
 from gantry.protocol.remoting.header.get_consumer_connection_list import GetConsumerConnectionListRequestHeader
 from gantry.protocol.remoting.header.get_consumer_running_info import GetConsumerRunningInfoRequestHeader
+from gantry.protocol.remoting.header.invoke_broker_to_reset_offset import InvokeBrokerToResetOffsetRequestHeader
 from gantry.runtime.remoting_client import RemotingClient
 
 from .group_doctor import BrokerView, GroupReport, examine, said_by
+from .offset_reset import QueueMove, ResetReport, report
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +54,7 @@ class AdminClient:
         self._remoting = remoting
         addresses = tuple(resolve_name_servers(name_servers))
         self.name_servers = NameServerApi(remoting, lambda: addresses)
+        self.brokers = BrokerApi(remoting, timeout_ms=TIMEOUT_MS)
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,6 +76,45 @@ class AdminClient:
         views = [await self._view(group, name, address) for name, address in _masters(route)]
         topics = {topic for view in views for said in view.said for topic, _, _ in said.subscriptions}
         return examine(group, views, queue_counts={topic: await self._queue_count(topic) for topic in sorted(topics)})
+
+    async def preview_reset(self, group: str, topic: str, timestamp_ms: int) -> ResetReport:
+        """What `reset_offset` would do, queue by queue; changes nothing. A negative time is the end of each queue."""
+        return report(group, topic, [move async for move in self._moves(group, topic, timestamp_ms)], done=False)
+
+    async def reset_offset(self, group: str, topic: str, timestamp_ms: int) -> ResetReport:
+        """Moves a group, connected or not, to the first message stored at or after a time; negative: behind the last one.
+
+        Connected members go on at the new place with their next pull. A broker that refuses ends it: what the brokers before
+        it did stays done, and is done again without harm.
+        """
+        before = {move.queue: move.from_offset async for move in self._moves(group, topic, timestamp_ms)}
+        header = InvokeBrokerToResetOffsetRequestHeader(group=group, topic=topic, timestamp=timestamp_ms, is_force=True)
+        moves: list[QueueMove] = []
+        for _, address in _masters(await self._route(topic)):
+            answer = await ask(self._remoting, address, RemotingCommand.request(header), TIMEOUT_MS)
+            for queue, offset in decode_queue_table(answer.body, "offsetTable").items():
+                moves.append(QueueMove(queue, before.get(queue), int(offset)))
+        return report(group, topic, moves, done=True)
+
+    async def _moves(self, group: str, topic: str, timestamp_ms: int) -> AsyncIterator[QueueMove]:
+        route = await self._route(topic)
+        addresses = dict(_masters(route))
+        for data in route.queue_datas:
+            address = addresses.get(data.broker_name)
+            for queue_id in range(data.read_queue_nums) if address is not None else ():
+                assert address is not None
+                queue = MessageQueue(topic, data.broker_name, queue_id)
+                if timestamp_ms < 0:
+                    target = await self.brokers.max_offset(address, queue)
+                else:
+                    target = await self.brokers.search_offset(address, queue, timestamp_ms)
+                yield QueueMove(queue, await self.brokers.query_offset(address, group, queue), max(target, 0))
+
+    async def _route(self, topic: str) -> TopicRouteData:
+        route = await self.name_servers.route(topic)
+        if route is None:
+            raise ClientError(f"no route for topic {topic}: no broker has it")
+        return route
 
     async def _view(self, group: str, broker_name: str, address: str) -> BrokerView:
         view = BrokerView(broker_name)
