@@ -282,9 +282,9 @@ def test_a_broker_without_permission_says_so(peer: Peer, topic: str) -> None:
 @pytest.mark.parametrize(
     ("more", "code", "remark"),
     [
-        ({"properties": "TRAN_MSG\x01true\x02"}, 16, "transaction messages are not supported by this broker version"),
-        ({"sysFlag": 4}, 16, "transaction messages are not supported by this broker version"),
-        ({"sysFlag": 8}, 16, "transaction messages are not supported by this broker version"),
+        ({"sysFlag": 4}, 13, "a message with a transaction in its sysFlag must have the property TRAN_MSG"),
+        ({"sysFlag": 8}, 13, "a message with a transaction in its sysFlag must have the property TRAN_MSG"),
+        ({"sysFlag": 12}, 13, "a message with a transaction in its sysFlag must have the property TRAN_MSG"),
         ({"properties": "TIMER_DELAY_MS\x011000\x02"}, 1, "use a delay level (property DELAY, 1 to 18)"),
         ({"properties": "TIMER_DELIVER_MS\x01-1\x02"}, 1, "timer messages are not supported"),
         ({"properties": "DELAY\x01x\x02"}, 13, "the delay level 'x' is not a number"),

@@ -149,14 +149,12 @@ def test_unknown_codes_are_answered_as_the_official_servers_do(attacked: Server,
 @pytest.mark.parametrize(
     "code",
     [
-        *(RequestCode.END_TRANSACTION, RequestCode.CHECK_TRANSACTION_STATE, RequestCode.RESUME_CHECK_HALF_MESSAGE),
+        RequestCode.CHECK_TRANSACTION_STATE,
         *(RequestCode.POP_MESSAGE, RequestCode.ACK_MESSAGE, RequestCode.BATCH_ACK_MESSAGE, RequestCode.POLLING_INFO),
         *(RequestCode.CHANGE_MESSAGE_INVISIBLETIME, RequestCode.NOTIFICATION, RequestCode.RECALL_MESSAGE),
     ],
 )
-def test_transactions_timers_and_pop_are_answered_clearly_as_long_as_they_are_not_served(
-    broker: GantryBroker, code: RequestCode
-) -> None:
+def test_timers_and_pop_are_answered_clearly_as_long_as_they_are_not_served(broker: GantryBroker, code: RequestCode) -> None:
     if int(code) in SERVED["broker"]:
         pytest.fail(f"{code.name} is served now: its own tests take over, this line goes")
     with Peer(broker.address) as peer:

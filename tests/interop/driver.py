@@ -50,6 +50,23 @@ class Received:
     ended: int
 
 
+@dataclass(frozen=True)
+class Checked:
+    """One question to a transactional producer, as its listener saw it, and what it answered."""
+
+    producer: str
+    topic: str
+    queue: int
+    offset: int
+    body: str
+    msg_id: str
+    transaction_id: str | None
+    times: str | None
+    tags: str | None
+    keys: str | None
+    state: str
+
+
 @dataclass
 class Call:
     """One request under way; `result` waits for its answer."""
@@ -71,6 +88,7 @@ class Call:
 
 _ABSENT = {"keys": None, "tags": None, "property": None, "offset_msg_id": None}
 """Members the Java driver leaves out when they are null."""
+_CHECK_ABSENT = {"keys": None, "tags": None, "times": None, "transaction_id": None}
 
 
 class Driver:
@@ -81,6 +99,7 @@ class Driver:
         self.name = name
         folder.mkdir(parents=True, exist_ok=True)
         self.received: list[Received] = []
+        self.checked: list[Checked] = []
         self._changed = threading.Condition()
         self._calls: dict[int, Call] = {}
         self._ids = itertools.count(1)
@@ -176,6 +195,8 @@ class Driver:
                 with self._changed:
                     self.received.append(Received(**{**_ABSENT, **line}))
                     self._changed.notify_all()
+            elif event == "check":
+                self.checked.append(Checked(**{**_CHECK_ABSENT, **line}))
             elif event == "ready":
                 self._ready.set()
             else:
@@ -202,6 +223,8 @@ class ClientKind:
     id: str
     queries: bool
     """The client can look messages up by id and key, search offsets by time, and seek (the Go client cannot)."""
+    transactions: bool
+    """The driver program has transactional producers."""
 
     def command(self, folder: Path) -> list[str]:
         raise NotImplementedError
@@ -238,8 +261,8 @@ class GoClient(ClientKind):
 CLIENTS: dict[str, ClientKind] = {
     kind.id: kind
     for kind in (
-        *(JavaClient(f"java-{version}", queries=True) for version in artifacts.CLIENT_VERSIONS),
-        GoClient("go", queries=False),
+        *(JavaClient(f"java-{version}", queries=True, transactions=True) for version in artifacts.CLIENT_VERSIONS),
+        GoClient("go", queries=False, transactions=False),
     )
 }
 

@@ -103,6 +103,29 @@ class BrokerConfig(StoreKeys):
         reloadable=True,
     )  # fmt: skip
     reject_transaction_message: bool = key("rejectTransactionMessage", False, doc="Refuse half messages.", reloadable=True)
+    transaction_time_out: int = key(
+        "transactionTimeOut", 6_000, doc="A half message is left alone for so long before its producers are asked.", unit="ms",
+        minimum=0, reloadable=True,
+    )  # fmt: skip
+    transaction_check_max: int = key(
+        "transactionCheckMax", 15, doc="How often producers are asked for a half message before it is set aside.", minimum=0,
+        reloadable=True,
+    )  # fmt: skip
+    transaction_check_interval: int = key(
+        "transactionCheckInterval", 30_000, doc="Time between two rounds of checks.", unit="ms", minimum=100, reloadable=True
+    )
+    transaction_op_msg_max_size: int = key(
+        "transactionOpMsgMaxSize", 4_096, doc="Bytes of an op message, which tells which half messages ended.",
+        unit="bytes", minimum=20, maximum=1 << 20, reloadable=True,
+    )  # fmt: skip
+    transaction_op_batch_interval: int = key(
+        "transactionOpBatchInterval", 3_000, doc="How long an ended half message waits to be told of together with others.",
+        unit="ms", minimum=0, reloadable=True,
+    )  # fmt: skip
+    transaction_metric_flush_interval: int = key(
+        "transactionMetricFlushInterval", 10_000, doc="Time between two writes of the counts of half messages.", unit="ms",
+        minimum=100, reloadable=True,
+    )  # fmt: skip
     region_id: str = key("regionId", "DefaultRegion", doc="Region put into messages and answers of sends.")
     trace_on: bool = key("traceOn", True, doc="Tell clients that tracing is wanted.", reloadable=True)
     busy_poll_micros: int = key(

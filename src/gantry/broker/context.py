@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .stats.broker_stats import BrokerStats
     from .subscription.subscription_group_manager import SubscriptionGroupManager
     from .topic.topic_config_manager import TopicConfigManager
+    from .transaction import TransactionService
     from .waiting_sends import WaitingSends
 
 
@@ -76,6 +77,7 @@ class BrokerContext(msgspec.Struct):
     waiting_sends: WaitingSends
     config_updates: ConfigUpdates
     request_modes: MessageRequestModeManager
+    transactions: TransactionService
     address: str
     store_host: tuple[str, int]
     started_ms: int = 0

@@ -9,7 +9,7 @@ import os
 import posixpath
 
 from gantry.errors import ConfigError, StoreError
-from gantry.model import topic_validator
+from gantry.model import TopicConfig, topic_validator
 from gantry.protocol.message.unique_id import UniqueIdMaker
 from gantry.runtime.address import format_address, format_address_list
 from gantry.runtime.address_source import NamesrvAddressPlan, NamesrvAddressSource, choose_namesrv_addresses, http_endpoint
@@ -44,11 +44,13 @@ from .schedule import ScheduleMessageService
 from .stats import build_broker_stats
 from .subscription import SubscriptionGroupManager
 from .topic import TopicConfigManager
+from .transaction import TransactionMetrics, TransactionService
 from .waiting_sends import WaitingSends
 
 log = logging.getLogger(__name__)
 
 STOP_GRACE_MS = 3000
+PARKED = TopicConfig(topic_name=topic_validator.TRANS_CHECK_MAX_TIME_TOPIC, read_queue_nums=1, write_queue_nums=1)
 
 # Settings of parts this version does not have. Taking them in silence would promise what is not kept.
 _NOT_OFFERED = (
@@ -114,6 +116,18 @@ class BrokerController:
         )
         stats = build_broker_stats(config, clock, topics)
         self._registration = Registration(config, clock, topics, outer_api)
+        offsets = ConsumerOffsetManager(config, disk, clock, directory=paths.config, checksum_dir=checksum_dir)
+        transactions = TransactionService(
+            config,
+            clock,
+            store,
+            offsets,
+            client_manager.producers,
+            TransactionMetrics(disk, clock, directory=paths.config, checksum_dir=checksum_dir),
+            host=lambda: self.context.store_host,
+            make_parked_topic=lambda: topics.create_if_absent(PARKED),
+            on_stored=stats.topic_put,
+        )
         self.context = BrokerContext(
             config=config,
             clock=clock,
@@ -122,7 +136,7 @@ class BrokerController:
             store=store,
             topics=topics,
             subscriptions=SubscriptionGroupManager(config, disk, clock, directory=paths.config, checksum_dir=checksum_dir),
-            offsets=ConsumerOffsetManager(config, disk, clock, directory=paths.config, checksum_dir=checksum_dir),
+            offsets=offsets,
             consumers=client_manager.consumers,
             producers=client_manager.producers,
             locks=client_manager.locks,
@@ -146,6 +160,7 @@ class BrokerController:
             waiting_sends=WaitingSends(config.send_wait_count_max),
             config_updates=ConfigUpdates(config, disk, clock),
             request_modes=MessageRequestModeManager(disk, directory=paths.config, checksum_dir=checksum_dir),
+            transactions=transactions,
             address="",
             store_host=(_ip_or_loopback(config.broker_ip1), config.listen_port),
             on_topic_change=lambda names: self._registration.topics_changed(names),
@@ -174,6 +189,7 @@ class BrokerController:
         self._life.add("metadata files", start=self._start_saving, stop=self._save_all)
         self._life.add("store writing", start=store.start)
         self._life.add("delay levels", start=self.context.schedule.start, stop=self.context.schedule.shutdown)
+        self._life.add("transactions", start=transactions.start, stop=transactions.shutdown)
         self._life.add("clients", start=client_manager.start, stop=client_manager.shutdown)
         self._life.add("statistics", start=self._start_stats, stop=self._stop_stats)
         self._life.add("port", start=self._listen, stop=self._server.close)
@@ -231,6 +247,7 @@ class BrokerController:
         try:
             for table in (context.topics, context.subscriptions, context.offsets, context.schedule, context.request_modes):
                 table.load()
+            context.transactions.metrics.load()
             context.offsets.bring_down_to(context.store.max_offset)
         except BaseException:
             await context.store.shutdown()
@@ -250,9 +267,10 @@ class BrokerController:
         if self._saving is not None:
             self._saving.cancel()
             await asyncio.gather(self._saving, return_exceptions=True)
-        # The delay offsets that may be written are those whose deliveries are on the disk.
+        # The offsets of delays and transactions that may be written are those whose messages are on the disk.
         await self.context.store.flush()
-        for file in [*self._files(), self.context.schedule.file]:
+        self.context.transactions.note_positions()
+        for file in [*self._files(), self.context.schedule.file, self.context.transactions.metrics.file]:
             try:
                 await file.flush()
             except StoreError as error:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from gantry.errors import DiskError
+from gantry.errors import DiskError, StoreError
 from gantry.model import names
 from gantry.model.topic_validator import is_system_topic
 from gantry.protocol.disk.consume_queue_unit import UNIT_SIZE, decode_unit
@@ -20,11 +21,16 @@ from .commit_log import CommitLog, LogFile
 from .config import StoreConfig, StorePaths
 from .consume_queue import ConsumeQueue
 from .disk_state import DiskState
+from .flush import FlushService
 from .index_service import IndexService
 from .queue_table import QueueTable
 from .steps import complete
 
 log = logging.getLogger(__name__)
+
+KeepFrom = Callable[[int], Awaitable[int]]
+"""Told the physical offset below which the log is about to go; appends again what it needs from there, and returns the offset
+of what it could not: at or above it everything may go. Raises StoreError when nothing may."""
 
 _MANUAL_RUNS = 20
 _HOUR_MS = 3_600_000
@@ -98,8 +104,12 @@ class CleanupService:
         index: IndexService,
         state: DiskState,
         checkpoint: CheckpointWriter,
+        flush: FlushService,
+        keepers: list[KeepFrom],
     ) -> None:
         self._config = config
+        self._flush = flush
+        self._keepers = keepers
         self._paths = paths
         self._disk = disk
         self._clock = clock
@@ -173,10 +183,31 @@ class CleanupService:
         if self._manual_runs:
             self._manual_runs -= 1
         self._apply_full(decision)
-        if decision.delete_count:
-            log.info("retention removes %d commit log files (%s)", decision.delete_count, decision.reason)
-            await self._delete(decision.delete_count)
-        return decision.delete_count
+        count = await self._not_needed(candidates[: decision.delete_count])
+        if count:
+            log.info("retention removes %d commit log files (%s)", count, decision.reason)
+            await self._delete(count)
+        return count
+
+    async def _not_needed(self, doomed: list[LogFile]) -> int:
+        """How many of these files may go, once everybody has appended again what he needs of them (promise F7)."""
+        if not doomed or not self._keepers:
+            return len(doomed)
+        keep = doomed[-1].start + self._log.file_size
+        refused, self._state.over_ratio = self._state.over_ratio, None
+        try:
+            # A disk above the limit takes no messages; what is needed must be moved all the same for it to be relieved.
+            for keeper in self._keepers:
+                keep = min(keep, await keeper(keep))
+        except StoreError as error:
+            log.error("retention waits, what it is about to remove is needed and cannot be appended again: %s", error)
+            return 0
+        finally:
+            self._state.over_ratio = refused
+        # The copies must be as safe as the files they replace.
+        if not await self._flush.flush():
+            return 0
+        return sum(item.start + self._log.file_size <= keep for item in doomed)
 
     def _view(self, modified: list[int]) -> RetentionView:
         return RetentionView(self._clock.now_ms(), self._ratios[0], self._ratios[1], self._manual_runs > 0, modified)

@@ -19,7 +19,7 @@ from gantry.runtime.rng import Rng
 from .append import AppendPlan, ArrivalListener, PlanRules
 from .appender import Appender
 from .checkpoint import CheckpointWriter
-from .cleanup import CleanupService
+from .cleanup import CleanupService, KeepFrom
 from .commit_log import CommitLog
 from .config import StoreConfig, StorePaths
 from .consume_queue import ConsumeQueue
@@ -102,6 +102,8 @@ class MessageStore:
             on_failure=self._on_failure,
             on_tick=self.stats.sample,
         )
+        self.before_retention: list[KeepFrom] = []
+        """Asked before retention deletes: each appends again what it needs of the log below, see `cleanup.KeepFrom`."""
         self._cleanup = CleanupService(
             config,
             self.paths,
@@ -112,6 +114,8 @@ class MessageStore:
             index=self._index,
             state=self.state,
             checkpoint=self._checkpoint,
+            flush=self._flush,
+            keepers=self.before_retention,
         )
         self._files_ahead = FilesAhead(
             self._log,

@@ -31,6 +31,7 @@ from gantry.protocol.remoting.header.query_message import QueryMessageRequestHea
 from gantry.protocol.remoting.header.query_subscription_by_consumer import QuerySubscriptionByConsumerRequestHeader
 from gantry.protocol.remoting.header.query_topic_consume_by_who import QueryTopicConsumeByWhoRequestHeader
 from gantry.protocol.remoting.header.query_topics_by_consumer import QueryTopicsByConsumerRequestHeader
+from gantry.protocol.remoting.header.resume_check_half_message import ResumeCheckHalfMessageRequestHeader
 from gantry.protocol.remoting.header.update_group_forbidden import UpdateGroupForbiddenRequestHeader
 from gantry.protocol.remoting.header.view_broker_stats_data import ViewBrokerStatsDataRequestHeader
 from gantry.protocol.remoting.header.view_message import ViewMessageRequestHeader
@@ -69,6 +70,7 @@ from .query_subscription_by_consumer import QuerySubscriptionByConsumerProcessor
 from .query_topic_consume_by_who import QueryTopicConsumeByWhoProcessor
 from .query_topics_by_consumer import QueryTopicsByConsumerProcessor
 from .reset_offset import ResetOffsetProcessor
+from .resume_check_half_message import ResumeCheckHalfMessageProcessor
 from .row import Row
 from .set_message_request_mode import SetMessageRequestModeProcessor
 from .update_and_create_subscription_group import UpdateAndCreateSubscriptionGroupProcessor
@@ -135,5 +137,6 @@ ROWS: tuple[Row, ...] = (
     Row(RequestCode.VIEW_BROKER_STATS_DATA, ViewBrokerStatsDataRequestHeader, ViewBrokerStatsDataProcessor),
     Row(RequestCode.QUERY_CONSUME_QUEUE, QueryConsumeQueueRequestHeader, QueryConsumeQueueProcessor),
     Row(RequestCode.QUERY_MESSAGE, QueryMessageRequestHeader, QueryMessageProcessor),
+    Row(RequestCode.RESUME_CHECK_HALF_MESSAGE, ResumeCheckHalfMessageRequestHeader, ResumeCheckHalfMessageProcessor),
     Row(RequestCode.VIEW_MESSAGE_BY_ID, ViewMessageRequestHeader, ViewMessageByIdProcessor),
 )

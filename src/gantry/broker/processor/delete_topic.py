@@ -46,6 +46,7 @@ class DeleteTopicProcessor:
             broker.topics.delete(name)
             broker.offsets.remove_topic(name)
             broker.stats.topic_deleted(name)
+            broker.transactions.metrics.forget(name)
         await broker.store.delete_topics(set(doomed))
         await broker.topics.file.flush()
         await broker.offsets.file.flush()

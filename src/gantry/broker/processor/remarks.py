@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gantry.model import TopicConfig, perm_name
+
 FAQ = "https://rocketmq.apache.org/docs/bestPractice/06FAQ"
 
 
@@ -16,3 +18,14 @@ def topic_not_exist(topic: str) -> str:
 
 def group_not_exist(group: str) -> str:
     return f"subscription group not exist, {group} {suggest()}"
+
+
+def describe_topic(topic: TopicConfig) -> str:
+    """A topic as the official remarks show it. Source: TopicConfig.toString (5.3)."""
+    attributes = ", ".join(f"{name}={value}" for name, value in topic.attributes.items())
+    return (
+        f"TopicConfig [topicName={topic.topic_name}, readQueueNums={topic.read_queue_nums}, "
+        f"writeQueueNums={topic.write_queue_nums}, perm={perm_name.perm_text(topic.perm)}, "
+        f"topicFilterType={topic.topic_filter_type}, topicSysFlag={topic.topic_sys_flag}, "
+        f"order={'true' if topic.order else 'false'}, attributes={{{attributes}}}]"
+    )

@@ -16,7 +16,7 @@ from gantry.errors import BrokerError, DiskFull, LocalProtocolError, MessageIlle
 from gantry.model import StoreMessage, TopicConfig, message_const, names, perm_name, sys_flag, topic_config, topic_validator
 from gantry.protocol.message.batch import decode_batch, join_properties
 from gantry.protocol.message.message_id import offset_msg_id
-from gantry.protocol.message.properties import decode_properties, encode_properties, find_property
+from gantry.protocol.message.properties import PROPERTIES_SIZE_MAX, decode_properties, encode_properties, find_property
 from gantry.protocol.remoting.codes import V3_4_9, RequestCode, ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.send_message import SendMessageRequestHeader, SendMessageResponseHeader
@@ -27,8 +27,9 @@ from gantry.store import PutResult, PutStatus
 
 from ..schedule.delay_level import to_schedule_topic
 from ..topic.topic_config_manager import retry_topic_config
+from ..transaction.half_message import MARKS_SIZE_MAX, is_half, to_half_topic
 from . import put_answer
-from .remarks import group_not_exist, topic_not_exist
+from .remarks import describe_topic, group_not_exist, topic_not_exist
 
 if TYPE_CHECKING:
     from ..context import BrokerContext
@@ -102,7 +103,8 @@ class SendMessageProcessor:
         if header.queue_id >= max(topic.write_queue_nums, topic.read_queue_nums):
             raise BrokerError(
                 ResponseCode.INVALID_PARAMETER,
-                f"request queueId[{header.queue_id}] is illegal, {describe(topic)} Producer: {ctx.channel.remote_address}",
+                f"request queueId[{header.queue_id}] is illegal, {describe_topic(topic)} "
+                f"Producer: {ctx.channel.remote_address}",
             )
         return topic
 
@@ -153,7 +155,10 @@ class SendMessageProcessor:
             topic, queue_id = await self._retry_or_dead_letter(request, header, topic, queue_id, properties)
             name = topic.topic_name
         flags = header.sys_flag
-        self._refuse_not_supported(properties, flags)
+        half = self._is_half(header, properties, flags)
+        if message_const.TRANSACTION_PREPARED in properties:
+            flags = sys_flag.with_transaction_type(flags, sys_flag.TRANSACTION_NOT)
+        self._refuse_not_supported(properties, flags, half=half)
         if topic.topic_filter_type == topic_config.MULTI_TAG:
             flags |= sys_flag.MULTI_TAGS
         unique_key = properties.get(message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX)
@@ -161,9 +166,11 @@ class SendMessageProcessor:
             unique_key = broker.unique_ids.next_id(broker.clock.now_ms())
             properties[message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX] = unique_key
         properties[message_const.CLUSTER] = broker.config.broker_cluster_name
-        level = delay_level_of(properties)
-        stored_queue_id = queue_id
-        if level > 0:
+        real_topic, stored_queue_id = name, queue_id
+        level = 0 if half else delay_level_of(properties)
+        if half:
+            name, stored_queue_id = to_half_topic(properties, name, queue_id, header.producer_group)
+        elif level > 0:
             for timer_property in _TIMER_PROPERTIES:
                 properties.pop(timer_property, None)
             name, stored_queue_id = to_schedule_topic(properties, name, queue_id, level, broker.schedule.max_delay_level)
@@ -180,8 +187,22 @@ class SendMessageProcessor:
             reconsume_times=header.reconsume_times or 0,
             wait_store_ok=waits_for_store(properties),
         )
+        if half and len(message.properties) > PROPERTIES_SIZE_MAX - MARKS_SIZE_MAX:
+            raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, put_answer.message_illegal(broker))
         result = await put(broker, [message])
+        if half and result.ok:
+            broker.transactions.half_stored(real_topic)
         return self._answer(request, name, queue_id, unique_key, result)
+
+    def _is_half(self, header: SendMessageRequestHeader, properties: dict[str, str], flags: int) -> bool:
+        """Whether this begins a transaction. Raises: BrokerError where transactions are refused."""
+        config = self._broker.config
+        half = is_half(properties, header.reconsume_times or 0, delay_level_of(properties))
+        if half and config.reject_transaction_message:
+            raise BrokerError(
+                ResponseCode.NO_PERMISSION, f"the broker[{config.broker_ip1}] sending transaction message is forbidden"
+            )
+        return half
 
     def _properties(self, header: SendMessageRequestHeader) -> dict[str, str]:
         """The message's properties, with the region's added and the POP handle removed."""
@@ -191,18 +212,16 @@ class SendMessageProcessor:
         properties[message_const.TRACE_SWITCH] = "true" if self._broker.config.trace_on else "false"
         return properties
 
-    def _refuse_not_supported(self, properties: dict[str, str], flags: int) -> None:
+    def _refuse_not_supported(self, properties: dict[str, str], flags: int, *, half: bool = False) -> None:
         """What this broker cannot keep its promise for is refused, never stored as an ordinary message."""
-        if properties.get(message_const.TRANSACTION_PREPARED, "").lower() == "true" or flags & sys_flag.TRANSACTION_MASK:
-            broker_ip = self._broker.config.broker_ip1
+        if flags & sys_flag.TRANSACTION_MASK:
+            # Stored as it is, it would be in no queue, or look committed.
             raise BrokerError(
-                ResponseCode.NO_PERMISSION,
-                f"the broker[{broker_ip}] sending transaction message is forbidden: "
-                "transaction messages are not supported by this broker version",
+                ResponseCode.MESSAGE_ILLEGAL, "a message with a transaction in its sysFlag must have the property TRAN_MSG"
             )
         if flags & (sys_flag.INNER_BATCH | sys_flag.NEED_UNWRAP) or message_const.INNER_NUM in properties:
             raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, "inner batch messages are not supported by this broker version")
-        if delay_level_of(properties) <= 0 and any(name in properties for name in _TIMER_PROPERTIES):
+        if not half and delay_level_of(properties) <= 0 and any(name in properties for name in _TIMER_PROPERTIES):
             raise BrokerError(
                 ResponseCode.SYSTEM_ERROR,
                 "accurate timer message is not enabled, timerWheelEnable is false: timer messages are not supported by this "
@@ -254,6 +273,8 @@ class SendMessageProcessor:
         self._refuse_not_supported(properties, flags)
         if delay_level_of(properties) > 0:
             raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, "a batch cannot be delayed")
+        if is_half(properties, 0, 0):
+            raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, "a batch cannot be sent in a transaction")
         if topic.topic_filter_type == topic_config.MULTI_TAG:
             flags |= sys_flag.MULTI_TAGS
         properties[message_const.CLUSTER] = broker.config.broker_cluster_name
@@ -387,14 +408,3 @@ def encoded(properties: dict[str, str]) -> bytes:
 def waits_for_store(properties: dict[str, str]) -> bool:
     """Whether the sender waits for disk and slaves; missing means yes. Source: Message.isWaitStoreMsgOK (5.3)."""
     return properties.get(message_const.WAIT_STORE_MSG_OK, "true").lower() == "true"
-
-
-def describe(topic: TopicConfig) -> str:
-    """A topic as the official remarks show it. Source: TopicConfig.toString (5.3)."""
-    attributes = ", ".join(f"{name}={value}" for name, value in topic.attributes.items())
-    return (
-        f"TopicConfig [topicName={topic.topic_name}, readQueueNums={topic.read_queue_nums}, "
-        f"writeQueueNums={topic.write_queue_nums}, perm={perm_name.perm_text(topic.perm)}, "
-        f"topicFilterType={topic.topic_filter_type}, topicSysFlag={topic.topic_sys_flag}, "
-        f"order={'true' if topic.order else 'false'}, attributes={{{attributes}}}]"
-    )

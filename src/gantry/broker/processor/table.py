@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 
 from gantry.protocol.remoting.codes import RequestCode
 from gantry.protocol.remoting.header.consumer_send_msg_back import ConsumerSendMsgBackRequestHeader
+from gantry.protocol.remoting.header.end_transaction import EndTransactionRequestHeader
 from gantry.protocol.remoting.header.get_consumer_list_by_group import GetConsumerListByGroupRequestHeader
 from gantry.protocol.remoting.header.get_earliest_msg_storetime import GetEarliestMsgStoretimeRequestHeader
 from gantry.protocol.remoting.header.get_max_offset import GetMaxOffsetRequestHeader
@@ -36,6 +37,7 @@ from gantry.runtime.remoting_server import RequestTable
 from ..context import BrokerContext
 from .check_client_config import CheckClientConfigProcessor
 from .consumer_send_msg_back import ConsumerSendMsgBackProcessor
+from .end_transaction import EndTransactionProcessor
 from .get_consumer_list_by_group import GetConsumerListByGroupProcessor
 from .get_earliest_msg_storetime import GetEarliestMsgStoretimeProcessor
 from .get_max_offset import GetMaxOffsetProcessor
@@ -61,6 +63,7 @@ ROWS: tuple[Row, ...] = (
     Row(RequestCode.SEND_REPLY_MESSAGE, SendMessageRequestHeader, ReplyMessageProcessor),
     Row(RequestCode.SEND_REPLY_MESSAGE_V2, SendMessageRequestHeaderV2, ReplyMessageProcessor),
     Row(RequestCode.CONSUMER_SEND_MSG_BACK, ConsumerSendMsgBackRequestHeader, ConsumerSendMsgBackProcessor),
+    Row(RequestCode.END_TRANSACTION, EndTransactionRequestHeader, EndTransactionProcessor),
     Row(RequestCode.PULL_MESSAGE, PullMessageRequestHeader, PullMessageProcessor, fast_port=False),
     Row(RequestCode.LITE_PULL_MESSAGE, PullMessageRequestHeader, PullMessageProcessor, fast_port=False),
     Row(RequestCode.QUERY_CONSUMER_OFFSET, QueryConsumerOffsetRequestHeader, QueryConsumerOffsetProcessor),

@@ -56,6 +56,7 @@ public final class Driver {
     private static Map<String, Operation> operations(Wire wire) {
         Producers producers = new Producers();
         PushConsumers consumers = new PushConsumers(wire);
+        Transactions transactions = new Transactions(producers, wire);
         Pulls pulls = new Pulls();
         Map<String, Operation> all = new HashMap<>();
         all.put("producer_start", producers::start);
@@ -64,6 +65,8 @@ public final class Driver {
         all.put("send", producers::send);
         all.put("bulk", producers::bulk);
         all.put("request", producers::request);
+        all.put("transaction_start", transactions::start);
+        all.put("transaction_send", transactions::send);
         all.put("consumer_start", consumers::start);
         all.put("consumer_stop", consumers::stop);
         all.put("rebalance", consumers::rebalance);

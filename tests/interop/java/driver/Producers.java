@@ -18,6 +18,10 @@ import org.apache.rocketmq.common.message.MessageQueue;
 final class Producers {
     private final Map<String, DefaultMQProducer> open = new ConcurrentHashMap<>();
 
+    void add(String name, DefaultMQProducer producer) {
+        open.put(name, producer);
+    }
+
     DefaultMQProducer get(String name) {
         DefaultMQProducer producer = open.get(name);
         if (producer == null) {
