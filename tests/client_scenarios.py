@@ -25,6 +25,8 @@ from gantry.client import (
     PullConsumer,
     PushConsumer,
     SendStatus,
+    TransactionProducer,
+    TransactionState,
     by_key,
     reply_to,
 )
@@ -323,7 +325,54 @@ async def requests_get_their_replies(world: World) -> None:
         reply_to(MessageExt(topic=world.topic, body=b"x"), b"y")
 
 
+class Transactions:
+    """A listener that answers what the argument or the body says, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[MessageExt] = []
+
+    async def execute_local_transaction(self, message: Message, argument: TransactionState) -> TransactionState:
+        if argument is TransactionState.UNKNOWN and message.body.startswith(b"fails"):
+            raise RuntimeError("on purpose")
+        return argument
+
+    async def check_local_transaction(self, message: MessageExt) -> TransactionState:
+        self.asked.append(message)
+        return TransactionState.ROLLBACK if message.body.endswith(b"no") else TransactionState.COMMIT
+
+
+async def transactions_are_seen_when_they_are_committed(world: World) -> None:
+    """The cluster must check within seconds (`TRANSACTION_SETTINGS`)."""
+    seen, listener = Seen(), Transactions()
+    group, large = f"P{world.group}", b"compress me " * 2000
+    async with world.producer() as producer:
+        await producer.send(Message.of(world.topic, b"first"))
+    async with TransactionProducer(group, listener, name_servers=world.name_servers) as sender:
+        for i in range(20):
+            committed = await sender.send_in_transaction(Message.of(world.topic, b"yes-%d" % i), TransactionState.COMMIT)
+            rolled_back = await sender.send_in_transaction(Message.of(world.topic, b"no-%d" % i), TransactionState.ROLLBACK)
+            assert committed.ended
+            assert rolled_back.ended
+            assert committed.send.transaction_id == committed.send.message_id
+        for body in (b"asked", b"fails", b"asked, no", large):
+            result = await sender.send_in_transaction(Message.of(world.topic, body, keys="k"), TransactionState.UNKNOWN)
+            assert (result.state, result.ended) == (TransactionState.UNKNOWN, False)
+    # A producer of the group that has sent nothing answers for the one that is gone.
+    other = TransactionProducer(group, listener, name_servers=world.name_servers, topics=[world.topic])
+    expected = Counter([b"first", b"asked", b"fails", large, *(b"yes-%d" % i for i in range(20))])
+    async with other, world.consumer(seen):
+        await eventually(lambda: set(seen.bodies) == set(expected), lambda: expected - seen.bodies)
+        await eventually(lambda: len({m.msg_id for m in listener.asked}) == 4, lambda: listener.asked)
+        await asyncio.sleep(3)
+    assert set(seen.bodies) == set(expected)
+    assert {m.body for m in listener.asked} == {b"asked", b"fails", b"asked, no", large}
+    assert {(m.topic, m.keys) for m in listener.asked} == {(world.topic, "k")}
+
+
+TRANSACTION_SETTINGS = {"transactionTimeOut": 1_000, "transactionCheckInterval": 1_000, "transactionOpBatchInterval": 500}
+
 SCENARIOS = [
+    transactions_are_seen_when_they_are_committed,
     every_way_to_send_arrives_as_it_was_sent,
     tags_are_filtered,
     three_consumers_share_and_one_is_killed,

@@ -9,9 +9,13 @@ import pytest
 
 from gantry.client import ConsumeFromWhere, ConsumerOptions, Message, Producer, PushConsumer
 from gantry.testing.cluster import LocalCluster
-from tests.client_scenarios import SCENARIOS, Seen, World, eventually
+from tests.client_scenarios import SCENARIOS, TRANSACTION_SETTINGS, Seen, World, eventually
 
-SETTINGS = {"defaultTopicQueueNums": "8", "messageDelayLevel": "1s 1s 1s 1s 1s 2s 2s 3s 3s 4s 4s 5s 5s 6s 6s 7s 7s 8s"}
+SETTINGS = {
+    "defaultTopicQueueNums": "8",
+    "messageDelayLevel": "1s 1s 1s 1s 1s 2s 2s 3s 3s 4s 4s 5s 5s 6s 6s 7s 7s 8s",
+    **{key: str(value) for key, value in TRANSACTION_SETTINGS.items()},
+}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)

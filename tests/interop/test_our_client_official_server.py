@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client_scenarios import SCENARIOS, World
+from tests.client_scenarios import SCENARIOS, TRANSACTION_SETTINGS, World
 
 from .cluster import TOPOLOGIES, Cluster
 
@@ -17,7 +17,8 @@ from .cluster import TOPOLOGIES, Cluster
 def official_cluster(
     request: pytest.FixtureRequest, toolchain: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
-    with Cluster(TOPOLOGIES[request.param], tmp_path_factory.mktemp(f"our-client-{request.param}")) as running:
+    folder = tmp_path_factory.mktemp(f"our-client-{request.param}")
+    with Cluster(TOPOLOGIES[request.param], folder, settings=TRANSACTION_SETTINGS) as running:
         yield running
 
 

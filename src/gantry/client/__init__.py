@@ -16,6 +16,7 @@ from .pull_consumer import PullConsumer
 from .push_consumer import PushConsumer
 from .request_reply import reply_to
 from .results import ConsumeResult, RetryLater, SendResult, SendStatus
+from .transaction import TransactionListener, TransactionProducer, TransactionSendResult, TransactionState
 
 __all__ = [
     "ConsumeFromWhere",
@@ -34,6 +35,10 @@ __all__ = [
     "RetryLater",
     "SendResult",
     "SendStatus",
+    "TransactionListener",
+    "TransactionProducer",
+    "TransactionSendResult",
+    "TransactionState",
     "by_key",
     "reply_to",
 ]

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gantry.errors import BrokerError
-from gantry.model import HeartbeatData, MessageQueue
+from gantry.model import HeartbeatData, MessageQueue, sys_flag
 from gantry.protocol import json_dialect
 from gantry.protocol.remoting import RemotingCommand, RequestCode, ResponseCode
 from gantry.protocol.remoting.header.consumer_send_msg_back import ConsumerSendMsgBackRequestHeader
+from gantry.protocol.remoting.header.end_transaction import EndTransactionRequestHeader
 from gantry.protocol.remoting.header.get_consumer_list_by_group import GetConsumerListByGroupRequestHeader
 from gantry.protocol.remoting.header.get_max_offset import GetMaxOffsetRequestHeader, GetMaxOffsetResponseHeader
 from gantry.protocol.remoting.header.get_min_offset import GetMinOffsetRequestHeader, GetMinOffsetResponseHeader
@@ -63,6 +64,19 @@ class BrokerApi:
 
     async def send_oneway(self, address: str, command: RemotingCommand) -> None:
         await self._remoting.invoke_oneway(address, command)
+
+    async def end_transaction(
+        self, address: str, header: EndTransactionRequestHeader, broker_name: str, *, remark: str | None = None
+    ) -> bool:
+        """Tell how a transaction ended. Returns: whether the broker has confirmed it; it answers no unknown outcome."""
+        command = RemotingCommand.request(header)
+        command.remark = remark
+        command.ext_fields = {**(command.ext_fields or {}), "bname": broker_name}
+        if header.commit_or_rollback == sys_flag.TRANSACTION_NOT:
+            await self._remoting.invoke_oneway(address, command)
+            return False
+        await ask(self._remoting, address, command, self._timeout_ms)
+        return True
 
     async def pull(self, address: str, header: PullMessageRequestHeader, *, broker_name: str, timeout_ms: int) -> PullResult:
         """One pull, perhaps held by the broker. The four pull codes are a result, every other one a BrokerError."""

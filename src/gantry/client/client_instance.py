@@ -23,7 +23,7 @@ from .name_server_api import NameServerApi
 from .publish_info import PublishInfo
 from .remoting import Remoting
 from .request_reply import PendingReplies
-from .requests_from_brokers import requests_from_brokers
+from .requests_from_brokers import TransactionMember, requests_from_brokers
 from .route_cache import RouteCache
 from .tasks import TaskSet
 
@@ -89,6 +89,7 @@ class ClientInstance:
         self.routes = RouteCache()
         self._producer_groups: set[str] = set()
         self._consumers: dict[str, ConsumerMember] = {}
+        self._transaction_producers: dict[str, TransactionMember] = {}
         self._producer_topics: set[str] = set()
         self._tasks = TaskSet()
         self._heartbeat_wanted = asyncio.Event()
@@ -109,6 +110,16 @@ class ClientInstance:
                 f"group {consumer.group} already has a consumer in this client; give the second one a client of its own"
             )
         self._consumers[consumer.group] = consumer
+
+    def add_transaction_producer(self, group: str, producer: TransactionMember) -> None:
+        """This producer answers brokers that ask about transactions of its group."""
+        self._transaction_producers[group] = producer
+
+    def remove_transaction_producer(self, group: str) -> None:
+        self._transaction_producers.pop(group, None)
+
+    def transaction_producer(self, group: str) -> TransactionMember | None:
+        return self._transaction_producers.get(group)
 
     def consumer(self, group: str) -> ConsumerMember | None:
         return self._consumers.get(group)

@@ -108,6 +108,8 @@ class MessageEncoder:
             text = properties.pop(message_const.MAX_RECONSUME_TIMES, None)
             max_reconsume_times = None if text is None else int(text)
         flags = 0
+        if properties.get(message_const.TRANSACTION_PREPARED) == "true":
+            flags |= sys_flag.TRANSACTION_PREPARED
         body = message.body
         if len(body) >= self._options.compress_over_bytes:
             body = compress_zlib(body, self._options.compress_level)

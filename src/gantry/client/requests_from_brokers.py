@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from gantry.errors import BrokerError
-from gantry.model import MessageQueue
+from gantry.model import MessageQueue, message_const
 from gantry.protocol import json_dialect
+from gantry.protocol.message.properties import find_property
+from gantry.protocol.message.record import RecordView
 from gantry.protocol.remoting import RemotingCommand, RequestCode, ResponseCode
+from gantry.protocol.remoting.header.check_transaction_state import CheckTransactionStateRequestHeader
 from gantry.protocol.remoting.header.get_consumer_running_info import GetConsumerRunningInfoRequestHeader
 from gantry.protocol.remoting.header.get_consumer_status_from_client import GetConsumerStatusFromClientRequestHeader
 from gantry.protocol.remoting.header.notify_consumer_ids_changed import NotifyConsumerIdsChangedRequestHeader
@@ -16,6 +20,8 @@ from gantry.protocol.remoting.header.reply_message import ReplyMessageRequestHea
 from gantry.protocol.remoting.header.reset_offset import ResetConsumerClientOffsetRequestHeader
 
 from .request_reply import PendingReplies
+
+logger = logging.getLogger(__name__)
 
 Handler = Callable[[Any, RemotingCommand, Any], "RemotingCommand | Awaitable[RemotingCommand | None] | None"]
 
@@ -32,15 +38,23 @@ class Consumer(Protocol):
     def running_info(self) -> dict[str, Any]: ...
 
 
-class Consumers(Protocol):
+class TransactionMember(Protocol):
+    """The part of a transactional producer that brokers may ask for."""
+
+    def check(self, channel: Any, request: RemotingCommand, header: CheckTransactionStateRequestHeader) -> None: ...
+
+
+class Members(Protocol):
     def consumer(self, group: str) -> Consumer | None: ...
 
+    def transaction_producer(self, group: str) -> TransactionMember | None: ...
 
-def requests_from_brokers(consumers: Consumers, replies: PendingReplies) -> list[tuple[RequestCode, type[Any], Handler]]:
+
+def requests_from_brokers(members: Members, replies: PendingReplies) -> list[tuple[RequestCode, type[Any], Handler]]:
     """Rows for the request table of the remoting client."""
 
     def consumer_of(group: str) -> Consumer:
-        found = consumers.consumer(group)
+        found = members.consumer(group)
         if found is None:
             raise BrokerError(ResponseCode.SYSTEM_ERROR, f"this client has no consumer of group {group}")
         return found
@@ -48,12 +62,12 @@ def requests_from_brokers(consumers: Consumers, replies: PendingReplies) -> list
     def notify_consumer_ids_changed(
         context: Any, request: RemotingCommand, header: NotifyConsumerIdsChangedRequestHeader
     ) -> None:
-        consumer = consumers.consumer(header.consumer_group)
+        consumer = members.consumer(header.consumer_group)
         if consumer is not None:
             consumer.wake_rebalance()
 
     async def reset_offset(context: Any, request: RemotingCommand, header: ResetConsumerClientOffsetRequestHeader) -> None:
-        consumer = consumers.consumer(header.group)
+        consumer = members.consumer(header.group)
         if consumer is not None:
             await consumer.reset_offsets(header.topic, read_reset_body(request.body))
 
@@ -70,13 +84,29 @@ def requests_from_brokers(consumers: Consumers, replies: PendingReplies) -> list
         replies.arrived(header, request.body)
         return request.reply()
 
+    def check_transaction_state(context: Any, request: RemotingCommand, header: CheckTransactionStateRequestHeader) -> None:
+        # Which group is meant stands in the message only.
+        group = producer_group_of(request.body)
+        producer = None if group is None else members.transaction_producer(group)
+        if producer is None:
+            logger.warning("a broker asks for a transaction of group %s, which has no producer in this client", group)
+            return
+        producer.check(context.channel, request, header)
+
     return [
+        (RequestCode.CHECK_TRANSACTION_STATE, CheckTransactionStateRequestHeader, check_transaction_state),
         (RequestCode.NOTIFY_CONSUMER_IDS_CHANGED, NotifyConsumerIdsChangedRequestHeader, notify_consumer_ids_changed),
         (RequestCode.RESET_CONSUMER_CLIENT_OFFSET, ResetConsumerClientOffsetRequestHeader, reset_offset),
         (RequestCode.GET_CONSUMER_STATUS_FROM_CLIENT, GetConsumerStatusFromClientRequestHeader, consume_status),
         (RequestCode.GET_CONSUMER_RUNNING_INFO, GetConsumerRunningInfoRequestHeader, running_info),
         (RequestCode.PUSH_REPLY_MESSAGE_TO_CLIENT, ReplyMessageRequestHeader, reply_message),
     ]
+
+
+def producer_group_of(record: bytes) -> str | None:
+    """The group of the producer that sent the message of a stored record; None when it does not say."""
+    group = find_property(bytes(RecordView(record).properties), message_const.PRODUCER_GROUP.encode())
+    return None if group is None else group.decode("utf-8", "replace")
 
 
 def read_reset_body(body: bytes) -> dict[MessageQueue, int]:

@@ -27,6 +27,9 @@ class TaskSet:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("background task %s ended by an error", task.get_name(), exc_info=error)
 
+    def __len__(self) -> int:
+        return len(self._tasks)
+
     async def cancel_all(self) -> None:
         """Cancel what runs and wait until it is gone. The calling task is left alone."""
         current = asyncio.current_task()

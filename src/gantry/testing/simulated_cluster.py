@@ -13,12 +13,21 @@ await cluster.run(scenario)
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from gantry.broker import BrokerConfig, BrokerController
 from gantry.cli.embedded import SMALL_FILES
-from gantry.client import ConsumeFromWhere, ConsumerOptions, Doors, Producer, PullConsumer, PushConsumer
+from gantry.client import (
+    ConsumeFromWhere,
+    ConsumerOptions,
+    Doors,
+    Producer,
+    PullConsumer,
+    PushConsumer,
+    TransactionListener,
+    TransactionProducer,
+)
 from gantry.client.listener import Listener
 from gantry.namesrv import NamesrvConfig, NamesrvController
 from gantry.runtime.address import format_address, format_address_list
@@ -183,6 +192,11 @@ class SimulatedCluster:
     def producer(self, group: str = "test-producer") -> Producer:
         """A producer of this cluster; the caller starts and stops it (`async with`)."""
         return Producer(group, name_servers=self.name_servers, doors=self.new_doors())
+
+    def transaction_producer(
+        self, listener: TransactionListener, group: str = "test-transactions", *, topics: Sequence[str] = ()
+    ) -> TransactionProducer:
+        return TransactionProducer(group, listener, topics=topics, name_servers=self.name_servers, doors=self.new_doors())
 
     def push_consumer(
         self, listener: Listener, group: str = "test-consumer", *, options: ConsumerOptions | None = None
