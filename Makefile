@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-test
 WORKERS ?= 2
 FUZZ_SECONDS ?= 1800
-FUZZ_TARGETS ?= frames headers records properties subscription_expressions store_files
+FUZZ_TARGETS ?= frames headers records properties subscription_expressions sql_expressions store_files
 
 .PHONY: run dev test bench bench-full lint interop crash crash-night fuzz-night clean help
 

@@ -50,6 +50,21 @@ class HeaderFieldError(RemoteProtocolError):
         self.reason = reason
 
 
+class FilterExpressionError(ProtocolError):
+    """A SQL92 filter expression that cannot be used.
+
+    `position` counts characters from 0, `found` is the text that stands there ("" at the end), `reason` what was expected or
+    is not allowed.
+    """
+
+    def __init__(self, *, position: int, found: str, reason: str) -> None:
+        shown = repr(found[:64]) if found else "the end"
+        super().__init__(f"SQL92 expression, character {position + 1}, at {shown}: {reason}")
+        self.position = position
+        self.found = found
+        self.reason = reason
+
+
 class StoreError(MQError):
     """The message store could not do what was asked."""
 

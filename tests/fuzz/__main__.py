@@ -13,7 +13,7 @@ import os
 from importlib import import_module
 from pathlib import Path
 
-TARGETS = ("frames", "headers", "records", "properties", "subscription_expressions", "store_files")
+TARGETS = ("frames", "headers", "records", "properties", "subscription_expressions", "sql_expressions", "store_files")
 INPUT_BYTES_MAX = 4096
 INPUT_SECONDS_MAX = 10
 """S4: no input costs much; a slower one is a failure."""
