@@ -165,6 +165,28 @@ class BrokerConfig(StoreKeys):
     slave_read_enable: bool = key("slaveReadEnable", False, doc="Send consumers that lag to a slave.", reloadable=True)
     enable_property_filter: bool = key("enablePropertyFilter", False, doc="Allow SQL92 expressions over properties.")
     filter_support_retry: bool = key("filterSupportRetry", False, doc="Apply SQL92 expressions to retried messages too.")
+    filter_data_clean_time_span: int = key(
+        "filterDataCleanTimeSpan",
+        24 * 3600 * 1000,
+        doc="A SQL92 expression of a group that is gone is kept so long in consumerFilter.json.",
+        unit="ms",
+        minimum=0,
+    )
+    max_error_rate_of_bloom_filter: int = key(
+        "maxErrorRateOfBloomFilter",
+        20,
+        doc="Only goes into consumerFilter.json, for a Java broker that opens this store with the same value.",
+        unit="%",
+        minimum=1,
+        maximum=99,
+    )
+    expect_consumer_num_use_filter: int = key(
+        "expectConsumerNumUseFilter",
+        32,
+        doc="Only goes into consumerFilter.json, for a Java broker that opens this store with the same value.",
+        minimum=1,
+        maximum=1_000_000,
+    )
     reject_pull_consumer_enable: bool = key(
         "rejectPullConsumerEnable", False, doc="Refuse pulls of consumers that sent no heartbeat.", reloadable=True
     )

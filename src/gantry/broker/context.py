@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .client_manager.rebalance_lock_manager import RebalanceLockManager
     from .config import BrokerConfig
     from .config_updates import ConfigUpdates
+    from .consumer_filter import ConsumerFilterManager
     from .long_polling.pull_request_hold import PullRequestHold
     from .message_request_mode_manager import MessageRequestModeManager
     from .offset.consumer_offset_manager import ConsumerOffsetManager
@@ -62,6 +63,7 @@ class BrokerContext(msgspec.Struct):
     topics: TopicConfigManager
     subscriptions: SubscriptionGroupManager
     offsets: ConsumerOffsetManager
+    consumer_filters: ConsumerFilterManager
     consumers: ConsumerManager
     producers: ProducerManager
     locks: RebalanceLockManager

@@ -30,6 +30,7 @@ from .client_manager import build_client_manager
 from .config import ASYNC_MASTER, SLAVE, SYNC_MASTER, BrokerConfig
 from .config_file import ConfigFile
 from .config_updates import ConfigUpdates
+from .consumer_filter import ConsumerFilterManager
 from .context import BrokerContext
 from .hot import BusyPoll, HotEngine, HotIngest, HotTurn
 from .long_polling import PullRequestHold
@@ -137,6 +138,7 @@ class BrokerController:
             topics=topics,
             subscriptions=SubscriptionGroupManager(config, disk, clock, directory=paths.config, checksum_dir=checksum_dir),
             offsets=offsets,
+            consumer_filters=ConsumerFilterManager(config, disk, clock, directory=paths.config, checksum_dir=checksum_dir),
             consumers=client_manager.consumers,
             producers=client_manager.producers,
             locks=client_manager.locks,
@@ -167,6 +169,7 @@ class BrokerController:
             config_changed=self._config_changed,
         )
         self.context.long_polling.on_watch = self._watch
+        client_manager.consumers.on_group_gone = self.context.consumer_filters.unregister
         for queue_id in range(store.delay_levels.level_max):
             store.watch(topic_validator.SCHEDULE_TOPIC, queue_id, True)
         polls = BusyPoll(clock, config.busy_poll_micros) if busy_poll and config.busy_poll_micros else None
@@ -245,7 +248,14 @@ class BrokerController:
         context = self.context
         await context.store.load()
         try:
-            for table in (context.topics, context.subscriptions, context.offsets, context.schedule, context.request_modes):
+            for table in (
+                context.topics,
+                context.subscriptions,
+                context.offsets,
+                context.consumer_filters,
+                context.schedule,
+                context.request_modes,
+            ):
                 table.load()
             context.transactions.metrics.load()
             context.offsets.bring_down_to(context.store.max_offset)
@@ -259,6 +269,7 @@ class BrokerController:
     async def _save_again_and_again(self) -> None:
         while True:
             await self._clock.sleep_ms(self.config.flush_consumer_offset_interval)
+            self.context.consumer_filters.clean()
             for file in self._files():
                 if file.pending:
                     await file.save()
@@ -278,7 +289,13 @@ class BrokerController:
 
     def _files(self) -> list[ConfigFile]:
         context = self.context
-        return [context.topics.file, context.subscriptions.file, context.offsets.file, context.request_modes.file]
+        return [
+            context.topics.file,
+            context.subscriptions.file,
+            context.offsets.file,
+            context.consumer_filters.file,
+            context.request_modes.file,
+        ]
 
     async def _start_stats(self) -> None:
         self.context.stats.start()

@@ -30,6 +30,11 @@ EXPRESSION_SQL92 = "SQL92"
 SUB_ALL = "*"
 
 
+def is_tag_type(expression_type: str | None) -> bool:
+    """Whether an expression of this type is one of tags: without a type it is. Source: ExpressionType.isTagType (5.5)."""
+    return not expression_type or expression_type == EXPRESSION_TAG
+
+
 class SubscriptionData(msgspec.Struct, rename="camel"):
     """One topic a consumer group listens to. Source: SubscriptionData (5.3).
 

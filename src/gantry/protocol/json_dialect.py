@@ -333,7 +333,7 @@ class _Writer:
         elif isinstance(value, dict):
             self.object(value, depth)
         elif isinstance(value, (list, tuple, set, frozenset)):
-            self.array(list(value) if isinstance(value, (list, tuple)) else sorted(value), depth)
+            self.array(value if isinstance(value, (list, tuple)) else sorted(value), depth)
         elif isinstance(value, msgspec.Struct):
             self.object(_members(value), depth)
         else:
@@ -363,7 +363,7 @@ class _Writer:
             self.write(item, depth + 1)
         out.append("}")
 
-    def array(self, items: list[Any], depth: int) -> None:
+    def array(self, items: list[Any] | tuple[Any, ...], depth: int) -> None:
         out = self.out
         out.append("[")
         for index, item in enumerate(items):
@@ -395,10 +395,10 @@ class _PrettyWriter(_Writer):
             self.write(members[key], depth + 1)
         out.append("\n" + "\t" * depth + "}")
 
-    def array(self, items: list[Any], depth: int) -> None:
+    def array(self, items: list[Any] | tuple[Any, ...], depth: int) -> None:
         out = self.out
-        if not items:
-            out.append("[]")
+        if not items or isinstance(items, tuple):
+            super().array(items, depth)  # a tuple stands for what is an array of numbers in Java, written in one line
             return
         indent = "\n" + "\t" * (depth + 1)
         out.append("[")

@@ -4,6 +4,7 @@ from gantry.store.append import AppendPlan
 from gantry.store.config import DamagePolicy, FlushDiskType, StoreConfig, StorePaths
 from gantry.store.delay_levels import DelayLevels
 from gantry.store.message_store import MessageStore
+from gantry.store.reader import RecordFilter
 from gantry.store.results import GetResult, PlannedRecord, PutResult, QueryResult
 from gantry.store.status import BoundaryType, GetStatus, PutStatus
 
@@ -20,6 +21,7 @@ __all__ = [
     "PutResult",
     "PutStatus",
     "QueryResult",
+    "RecordFilter",
     "StoreConfig",
     "StorePaths",
 ]

@@ -31,7 +31,7 @@ from .index_service import IndexService
 from .open_file import OpenFileCache
 from .own_state import QueueOffsets
 from .queue_table import QueueTable
-from .reader import Reader, TagsFilter
+from .reader import Reader, RecordFilter, TagsFilter
 from .recovery import Recovery, RecoveryReport
 from .results import GetResult, PutResult, QueryResult
 from .stats import StoreStats
@@ -331,14 +331,15 @@ class MessageStore:
         max_count: int,
         max_bytes: int = 128 << 20,
         filter: TagsFilter | None = None,
+        record_filter: RecordFilter | None = None,
     ) -> GetResult | Awaitable[GetResult]:
-        """Messages of a queue from `offset` on; `filter` sees each entry's tagsCode.
+        """Messages of a queue from `offset` on; `filter` sees each entry's tagsCode, `record_filter` the record behind it.
 
         Returns: the result, or an awaitable of it when it must be read from the disk. Views are whole stored records.
         Raises:  RecordCorrupt (now or from the awaitable) when a record on the disk is not what was written: it is neither
                  delivered nor skipped.
         """
-        result = self._now(self._reader.get_steps(topic, queue_id, offset, max_count, max_bytes, filter))
+        result = self._now(self._reader.get_steps(topic, queue_id, offset, max_count, max_bytes, filter, record_filter))
         if isinstance(result, GetResult):
             self.stats.count_get(len(result.views))
             return result

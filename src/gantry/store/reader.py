@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Protocol
 
 from gantry.errors import RecordCorrupt, RemoteProtocolError
 from gantry.protocol.disk.consume_queue_unit import FILLER_SIZE, UNIT_SIZE, iterate_units
@@ -29,7 +30,21 @@ _READ_AHEAD_MIN = 8
 _DENSITY = 16
 _QUERY_ROUNDS = 3
 
+_LOOK_TESTS_MAX = 50_000
+_LOOK_BYTES_MAX = 16 << 20
+"""What one read looks at through a record filter and leaves out: comparisons, and bytes of records. It ends there, with what
+it has; the reader goes on with its next read. A cheap filter over usual messages meets `max_filter_message_size` first."""
+
 TagsFilter = Callable[[int], bool]
+
+
+class RecordFilter(Protocol):
+    """Looks at whole records. `tests` is what a look costs, in comparisons of some 100 ns."""
+
+    @property
+    def tests(self) -> int: ...
+
+    def matches_record(self, record: bytes | memoryview) -> bool: ...
 
 
 class Reader:
@@ -49,7 +64,14 @@ class Reader:
     # --- messages of a queue
 
     def get_steps(
-        self, topic: str, queue_id: int, offset: int, count_max: int, bytes_max: int, tags_filter: TagsFilter | None
+        self,
+        topic: str,
+        queue_id: int,
+        offset: int,
+        count_max: int,
+        bytes_max: int,
+        tags_filter: TagsFilter | None,
+        record_filter: RecordFilter | None = None,
     ) -> Steps[GetResult]:
         """Source: DefaultMessageStore.getMessage (5.3); statuses and next offsets as it answers them."""
         queue = self._queues.find(topic, queue_id)
@@ -67,7 +89,8 @@ class Reader:
         if offset > max_offset:
             return GetResult(GetStatus.OFFSET_OVERFLOW_BADLY, max_offset, min_offset, max_offset)
         result = GetResult(GetStatus.NO_MATCHED_MESSAGE, offset, min_offset, max_offset)
-        yield from self._fill(result, queue, offset, count_max, max(min(bytes_max, PULL_SIZE_MAX), _PULL_SIZE_MIN), tags_filter)
+        bytes_max = max(min(bytes_max, PULL_SIZE_MAX), _PULL_SIZE_MIN)
+        yield from self._fill(result, queue, offset, count_max, bytes_max, tags_filter, record_filter)
         return result
 
     def _fill(
@@ -78,6 +101,7 @@ class Reader:
         count_max: int,
         bytes_max: int,
         tags_filter: TagsFilter | None,
+        record_filter: RecordFilter | None,
     ) -> Steps[None]:
         """Scans entries from `offset` on and collects matching records until a limit is met."""
         scan_end = offset + max(self._config.max_filter_message_size // UNIT_SIZE, count_max)
@@ -85,6 +109,7 @@ class Reader:
         position = offset
         removed_below = -1
         last_physical = 0
+        tests_left, unwanted_bytes_left = _LOOK_TESTS_MAX, _LOOK_BYTES_MAX
         full = False
         while position < scan_end and not full:
             wanted = min(scan_end - position, max(count_max, _READ_AHEAD_UNITS))
@@ -118,9 +143,20 @@ class Reader:
                         result.status = GetStatus.MESSAGE_WAS_REMOVING
                     removed_below = physical_offset - physical_offset % self._log.file_size + self._log.file_size
                     continue
+                if record_filter is not None:
+                    tests_left -= record_filter.tests
+                    full = tests_left <= 0
+                    if not record_filter.matches_record(data):
+                        unwanted_bytes_left -= size
+                        if full or unwanted_bytes_left <= 0:
+                            full = True
+                            break
+                        continue
                 result.views.append(data)
                 result.size += size
                 result.status = GetStatus.FOUND
+                if full:
+                    break
         result.suggest_slave = self._log.wrote_offset - last_physical > self._config.in_memory_bytes
 
     def _remember_block(self, queue: ConsumeQueue) -> None:

@@ -111,7 +111,10 @@ class BrokerRig:
         self, *topics: str, group: str = GROUP, expression: str = "*", client: RemotingClient | None = None, **values: Any
     ) -> RemotingCommand:
         """Joins a group as a push consumer."""
-        subscriptions: list[SubscriptionData] = [build_subscription(topic, expression, sub_version=1) for topic in topics]
+        kind, version = values.pop("expression_type", "TAG"), values.pop("sub_version", 1)
+        subscriptions: list[SubscriptionData] = [
+            build_subscription(topic, expression, kind, sub_version=version) for topic in topics
+        ]
         data = HeartbeatData(
             client_id=values.pop("client_id", "client-1"),
             consumer_data_set=[

@@ -90,12 +90,12 @@ def random_pull(rng: random.Random) -> RemotingCommand:
     # Never one that waits: 2 would.
     fields["sysFlag"] = rng.choice(("4", "4", "5", "0", "1"))
     fields["commitOffset"] = rng.choice(("0", "7", "99999"))
-    fields["subscription"] = rng.choice(("*", "A", "A || C", "", "||"))
+    fields["subscription"] = rng.choice(("*", "A", "A || C", "", "||", "TAGS <> 'B'"))
     fields["subVersion"] = rng.choice(("0", "1", "2"))
     if rng.random() < 0.2:
         fields["maxMsgBytes"] = rng.choice(("1", "200", "100000"))
-    if rng.random() < 0.1:
-        fields["expressionType"] = rng.choice(("TAG", "SQL92", ""))
+    if rng.random() < 0.2:
+        fields["expressionType"] = rng.choice(("TAG", "SQL92", "SQL92", ""))
     if rng.random() < 0.1:
         fields[rng.choice(("queueId", "queueOffset", "sysFlag", "maxMsgNums"))] = rng.choice(("-1", "x", "", "01"))
     if rng.random() < 0.05:
@@ -140,9 +140,10 @@ class Collector:
     def resume_writing(self) -> None: ...
 
 
+@pytest.mark.parametrize("by_property", [False, True], ids=["tags", "properties too"])
 @pytest.mark.parametrize("hot_tail_bytes_max", [1 << 20, 0], ids=["newest", "from files"])
-async def test_pulls_are_answered_as_the_processor_answers_them(hot_tail_bytes_max: int) -> None:
-    settings = {"hot_tail_bytes_max": hot_tail_bytes_max}
+async def test_pulls_are_answered_as_the_processor_answers_them(hot_tail_bytes_max: int, by_property: bool) -> None:
+    settings = {"hot_tail_bytes_max": hot_tail_bytes_max, "enable_property_filter": by_property}
     async with BrokerRig(**settings) as hot, BrokerRig(**settings) as cold:
         cold.controller._server._ingest_factory = None
         for rig in (hot, cold):
@@ -153,10 +154,12 @@ async def test_pulls_are_answered_as_the_processor_answers_them(hot_tail_bytes_m
                 await rig.context.store.checkpoint()
                 for queue in rig.context.store.queue_table:
                     queue.trim(0)
+        for rig in (hot, cold):
+            await rig.heartbeat("T", group="others", expression="TAGS = 'A'", expression_type="SQL92")
         rng = random.Random(9)
         engine: Any = hot.controller._turn.engine
         found = 0
-        for number in range(600):
+        for number in range(700):
             command = random_pull(rng)
             command.opaque = number
             frame = encode_command(command)

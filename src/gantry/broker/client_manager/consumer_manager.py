@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -60,6 +60,8 @@ class ConsumerManager:
         self._fingerprints: dict[str, int] = {}
         self._compensations: dict[tuple[str, str], _Compensation] = {}
         self._compensation_chars = 0
+        self.on_group_gone: Callable[[str], None] = lambda group: None
+        """Told of a group whose last connection went."""
 
     # -- what others ask
 
@@ -226,6 +228,7 @@ class ConsumerManager:
             self._groups.pop(info.group, None)
             self._fingerprints.pop(info.group, None)
             log.info("consumer group %s has no connection left", info.group)
+            self.on_group_gone(info.group)
         return self._change(info)
 
     @staticmethod

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gantry.errors import RemoteProtocolError
 from gantry.model import SubscriptionData, SubscriptionGroupConfig, TopicConfig, perm_name, sys_flag
-from gantry.model.heartbeat import EXPRESSION_TAG
+from gantry.model.heartbeat import is_tag_type
 from gantry.protocol.filter import build_subscription
 
 from ..processor.pull_message import tag_codes
@@ -50,7 +50,7 @@ def pull_rule(broker: BrokerContext, group_name: str, topic_name: str, own: Subs
         if info is None or broker.subscriptions.is_forbidden(group_name, topic_name, FORBIDDEN_READ_BIT):
             return None
         subscription = info.subscription(topic_name)
-    if subscription is None or (subscription.expression_type and subscription.expression_type != EXPRESSION_TAG):
+    if subscription is None or not is_tag_type(subscription.expression_type):
         return None
     codes = tag_codes(subscription)
     if len(codes) > CODES_MAX:

@@ -7,6 +7,7 @@ cdef class HeldPull:
     cdef public object request
     cdef public object header
     cdef public object matches
+    cdef public object record_filter
     cdef public int64_t channel_id
     cdef public tuple queue
     cdef public int64_t offset

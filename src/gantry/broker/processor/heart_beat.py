@@ -122,6 +122,8 @@ class HeartBeatProcessor:
                 notify_enabled=group_config.notify_consumer_ids_changed_enable,
                 with_subscriptions=not without_sub,
             )
+            if not without_sub:
+                broker.consumer_filters.register(consumer.group_name, consumer.subscription_data_set)
             send_subscriptions = broker.consumers.note_fingerprint(
                 consumer.group_name, data.heartbeat_fingerprint, without_sub=without_sub
             )

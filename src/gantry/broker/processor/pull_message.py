@@ -7,19 +7,28 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gantry.errors import BrokerError, MQError, RemoteProtocolError
+from gantry.errors import BrokerError, FilterExpressionError, MQError, ProtocolError, RemoteProtocolError
 from gantry.model import SubscriptionData, SubscriptionGroupConfig, TopicConfig, names, perm_name, sys_flag
-from gantry.model.heartbeat import CONSUME_ACTIVELY, EXPRESSION_TAG, SUB_ALL
+from gantry.model.heartbeat import CONSUME_ACTIVELY, SUB_ALL, is_tag_type
 from gantry.protocol.filter import build_subscription
+from gantry.protocol.filter.sql92 import SqlFilter
 from gantry.protocol.remoting.codes import RequestCode, ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.pull_message import PullMessageRequestHeader, PullMessageResponseHeader
 from gantry.runtime.remoting_server import RequestContext
 from gantry.store import GetResult, GetStatus
 
+from ..consumer_filter import (
+    NO_FILTER,
+    ConsumerFilterData,
+    PullFilter,
+    compile_expression,
+    retry_filter,
+    sql_filter,
+)
 from ..long_polling import HeldPull
 from ..subscription.subscription_group_manager import FORBIDDEN_READ_BIT
-from .remarks import suggest, topic_not_exist
+from .remarks import FILTER_DATA_NOT_EXIST, not_supported, suggest, topic_not_exist
 
 if TYPE_CHECKING:
     from ..context import BrokerContext
@@ -31,8 +40,6 @@ BODY_BYTES_MAX = 8 * 1024 * 1024
 
 FORBIDDEN_BROKER, FORBIDDEN_GROUP, FORBIDDEN_TOPIC, FORBIDDEN_BROADCASTING, FORBIDDEN_SUBSCRIPTION = 1, 2, 3, 4, 5
 """What a refused pull may not read. Source: ForbiddenType (5.3)."""
-
-Matches = Callable[[int], bool]
 
 _FOUND = GetStatus.FOUND
 _RETRY_AT_ONCE = frozenset({GetStatus.NO_MATCHED_MESSAGE, GetStatus.MESSAGE_WAS_REMOVING})
@@ -99,7 +106,8 @@ class PullMessageProcessor:
             header.queue_offset,
             max(header.max_msg_nums, 1),
             max(limit, 1),
-            matches,
+            matches.tags,
+            matches.record,
         )
         if isinstance(result, GetResult):
             return self._answer(ctx, request, header, topic, group, matches, result, held, expired)
@@ -112,7 +120,7 @@ class PullMessageProcessor:
         header: PullMessageRequestHeader,
         topic: TopicConfig,
         group: SubscriptionGroupConfig,
-        matches: Matches | None,
+        matches: PullFilter,
         reading: Awaitable[GetResult],
         held: HeldPull | None,
         expired: bool,
@@ -153,27 +161,25 @@ class PullMessageProcessor:
             log.debug("pull of %s queue %d at offset %d", header.topic, header.queue_id, header.queue_offset)
         return topic, group
 
-    def _filter(self, ctx: RequestContext, header: PullMessageRequestHeader, group: SubscriptionGroupConfig) -> Matches | None:
-        """The pull's filter over tag hashes; None lets everything pass. Raises: BrokerError."""
+    def _filter(self, ctx: RequestContext, header: PullMessageRequestHeader, group: SubscriptionGroupConfig) -> PullFilter:
+        """The pull's filter. Raises: BrokerError."""
         consumers = self._broker.consumers
-        if header.sys_flag & sys_flag.PULL_SUBSCRIPTION:
+        data: ConsumerFilterData | None = None
+        own = bool(header.sys_flag & sys_flag.PULL_SUBSCRIPTION)
+        if own:
             try:
                 subscription = build_subscription(
                     header.topic, header.subscription, header.expression_type, sub_version=header.sub_version
                 )
             except RemoteProtocolError as error:
-                log.warning("Parse the consumer's subscription failed, group: %s: %s", header.consumer_group, error)
-                raise BrokerError(
-                    ResponseCode.SUBSCRIPTION_PARSE_FAILED, f"parse the consumer's subscription failed: {error}"
-                ) from None
+                raise self._not_parsed(header, error) from None
             consumers.compensate_subscription(header.consumer_group, header.topic, subscription)
         else:
             subscription = self._heartbeat_subscription(header, group)
-        if subscription.expression_type and subscription.expression_type != EXPRESSION_TAG:
-            raise BrokerError(
-                ResponseCode.SYSTEM_ERROR,
-                f"The broker does not support consumer to filter message by {subscription.expression_type}",
-            )
+            if not is_tag_type(subscription.expression_type):
+                data = self._registered_filter(header)
+        if not is_tag_type(subscription.expression_type) and not self._broker.config.enable_property_filter:
+            raise BrokerError(ResponseCode.SYSTEM_ERROR, not_supported(subscription.expression_type))
         if self._broker.config.reject_pull_consumer_enable:
             info = consumers.group_info(header.consumer_group)
             active = info is None or info.consume_type == CONSUME_ACTIVELY
@@ -183,7 +189,48 @@ class PullMessageProcessor:
                     ResponseCode.SUBSCRIPTION_NOT_EXIST,
                     f"the consumer's group info not exist, or the pull consumer is rejected by server.{suggest()}",
                 )
-        return tag_filter(subscription)
+        if is_tag_type(subscription.expression_type):
+            return PullFilter(tag_filter(subscription))
+        return self._expression_filter(header, subscription, data)
+
+    def _expression_filter(
+        self, header: PullMessageRequestHeader, subscription: SubscriptionData, data: ConsumerFilterData | None
+    ) -> PullFilter:
+        """The filter by properties: of the registered `data`, else of the expression that came with the pull."""
+        filters = self._broker.consumer_filters
+        compiled: SqlFilter | None = None
+        if data is not None:
+            compiled = filters.compiled(data)
+            if compiled is None:
+                raise BrokerError(ResponseCode.FILTER_DATA_NOT_EXIST, FILTER_DATA_NOT_EXIST)
+        else:
+            try:
+                compiled = compile_expression(subscription.sub_string, subscription.expression_type)
+            except FilterExpressionError as error:
+                # The original serves such a pull without any filter; its client would take messages it never asked for.
+                raise self._not_parsed(header, error) from None
+        if subscription.class_filter_mode:
+            return NO_FILTER
+        if self._broker.config.filter_support_retry and names.is_retry_topic(header.topic):
+            return retry_filter(filters, header.topic[len(names.RETRY_GROUP_TOPIC_PREFIX) :])
+        return sql_filter(compiled)
+
+    @staticmethod
+    def _not_parsed(header: PullMessageRequestHeader, error: ProtocolError) -> BrokerError:
+        log.warning("Parse the consumer's subscription failed, group: %s: %s", header.consumer_group, error)
+        return BrokerError(ResponseCode.SUBSCRIPTION_PARSE_FAILED, f"parse the consumer's subscription failed: {error}")
+
+    def _registered_filter(self, header: PullMessageRequestHeader) -> ConsumerFilterData:
+        data = self._broker.consumer_filters.find(header.topic, header.consumer_group)
+        if data is None:
+            raise BrokerError(ResponseCode.FILTER_DATA_NOT_EXIST, FILTER_DATA_NOT_EXIST)
+        if data.client_version < header.sub_version:
+            log.warning(
+                "The broker's consumer filter data is not latest, group: %s, topic: %s, serverV: %d, clientV: %d",
+                header.consumer_group, header.topic, data.client_version, header.sub_version,
+            )  # fmt: skip
+            raise BrokerError(ResponseCode.FILTER_DATA_NOT_LATEST, "the consumer's consumer filter data not latest")
+        return data
 
     def _heartbeat_subscription(self, header: PullMessageRequestHeader, group: SubscriptionGroupConfig) -> SubscriptionData:
         broker, name = self._broker, header.consumer_group
@@ -213,7 +260,7 @@ class PullMessageProcessor:
         header: PullMessageRequestHeader,
         topic: TopicConfig,
         group: SubscriptionGroupConfig,
-        matches: Matches | None,
+        matches: PullFilter,
         result: GetResult,
         held: HeldPull | None,
         expired: bool,
@@ -306,7 +353,7 @@ class PullMessageProcessor:
         ctx: RequestContext,
         request: RemotingCommand,
         header: PullMessageRequestHeader,
-        matches: Matches | None,
+        matches: PullFilter,
         held: HeldPull | None,
     ) -> bool:
         """Lets the pull wait, or wait on until its first deadline; False when it may not."""
@@ -323,7 +370,8 @@ class PullMessageProcessor:
                 topic=header.topic,
                 queue_id=header.queue_id,
                 offset=header.queue_offset,
-                matches=matches,
+                matches=matches.tags,
+                record_filter=matches.record,
                 deadline_ms=broker.clock.monotonic_ms() + wait_ms,
                 filter_chars=len(header.subscription or ""),
             )
@@ -331,7 +379,7 @@ class PullMessageProcessor:
             request.ext_fields, request.body = None, b""
             header.proxy_forward_client_id = None
         else:
-            held.matches = matches
+            held.matches, held.record_filter = matches.tags, matches.record
         if ctx.channel.closed:
             return True
         if not broker.long_polling.hold(held):
@@ -388,7 +436,7 @@ def code_of(status: GetStatus, queue_offset: int) -> int:
     return ResponseCode.PULL_OFFSET_MOVED
 
 
-def tag_filter(subscription: SubscriptionData) -> Matches | None:
+def tag_filter(subscription: SubscriptionData) -> Callable[[int], bool] | None:
     """A filter over tag hashes; equal hashes of other tags pass, the client looks again at the text."""
     codes = tag_codes(subscription)
     return frozenset(codes).__contains__ if codes else None

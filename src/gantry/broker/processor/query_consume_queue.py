@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gantry.errors import BrokerError
+from gantry.protocol import json_dialect
 from gantry.protocol.remoting.body.consume_queue import ConsumeQueueData, QueryConsumeQueueBody
 from gantry.protocol.remoting.codes import ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
@@ -55,6 +56,6 @@ class QueryConsumeQueueProcessor:
             if body.subscription_data is None:
                 body.filter_data = f"{header.consumer_group}@{name} is not online!"
             else:
-                # Filter data belongs to expressions over properties; for tags the original writes null.
-                body.filter_data = "null"
+                data = self._broker.consumer_filters.find(name, header.consumer_group)
+                body.filter_data = json_dialect.encode(data, pretty=True).decode()
         return json_reply(request, body)

@@ -29,3 +29,10 @@ def describe_topic(topic: TopicConfig) -> str:
         f"topicFilterType={topic.topic_filter_type}, topicSysFlag={topic.topic_sys_flag}, "
         f"order={'true' if topic.order else 'false'}, attributes={{{attributes}}}]"
     )
+
+
+FILTER_DATA_NOT_EXIST = "The broker's consumer filter data is not exist!Your expression may be wrong!"
+
+
+def not_supported(expression_type: str) -> str:
+    return f"The broker does not support consumer to filter message by {expression_type}"

@@ -15,13 +15,16 @@ def build_subscription(
     """A subscription from its expression.
 
     Only TAG is taken apart here; another type keeps its text for the filter that reads it.
-    Raises: RemoteProtocolError for an expression that holds separators but no tag, or is longer than the bound.
+    Raises: RemoteProtocolError for an expression that holds separators but no tag, is longer than the bound, or is empty
+            although its type is not TAG.
     Source: FilterAPI.buildSubscriptionData (5.3).
     """
     text = expression if expression else SUB_ALL
     if len(text) > EXPRESSION_LENGTH_MAX:
         raise RemoteProtocolError(f"subscription of {len(text)} characters, more than {EXPRESSION_LENGTH_MAX}")
     kind = expression_type or EXPRESSION_TAG
+    if kind != EXPRESSION_TAG and not expression:
+        raise RemoteProtocolError(f"Expression can't be null! {kind}")
     data = SubscriptionData(topic=topic, sub_string=text, sub_version=sub_version, expression_type=kind)
     if kind != EXPRESSION_TAG or text.strip() == SUB_ALL:
         if kind == EXPRESSION_TAG:

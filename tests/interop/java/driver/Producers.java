@@ -208,6 +208,9 @@ final class Producers {
         if (one.text("keys", null) != null) {
             message.setKeys(one.text("keys"));
         }
+        for (Map.Entry<String, String> property : one.texts("properties").entrySet()) {
+            message.putUserProperty(property.getKey(), property.getValue());
+        }
         if (one.integer("delay", 0) > 0) {
             message.setDelayTimeLevel(one.integer("delay"));
         }

@@ -6,6 +6,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.apache.rocketmq.client.QueryResult;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
@@ -49,7 +50,9 @@ final class Pulls {
         String expression = request.text("expression", "*");
         long offset = request.number("offset");
         int max = request.integer("max", 32);
-        PullResult pulled = request.flag("wait")
+        PullResult pulled = request.flag("sql")
+            ? consumer(request).pull(queue(request), MessageSelector.bySql(expression), offset, max)
+            : request.flag("wait")
             ? consumer(request).pullBlockIfNotFound(queue(request), expression, offset, max)
             : consumer(request).pull(queue(request), expression, offset, max);
         List<Map<String, Object>> messages = new ArrayList<>();

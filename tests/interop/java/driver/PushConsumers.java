@@ -2,6 +2,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
@@ -42,7 +43,12 @@ final class PushConsumers {
         if (request.flag("broadcasting")) {
             Compat.broadcasting(consumer);
         }
-        consumer.subscribe(request.text("topic"), request.text("expression", "*"));
+        String expression = request.text("expression", "*");
+        if (request.flag("sql")) {
+            consumer.subscribe(request.text("topic"), MessageSelector.bySql(expression));
+        } else {
+            consumer.subscribe(request.text("topic"), expression);
+        }
         String script = request.text("script", "ok");
         long consumeMs = request.number("consume_ms", 0);
         if (request.flag("orderly")) {

@@ -1,3 +1,4 @@
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -45,5 +46,14 @@ final class Request {
     @SuppressWarnings("unchecked")
     List<Map<String, Object>> list(String name) {
         return (List<Map<String, Object>>) members.get(name);
+    }
+
+    /** The members of an object whose values are texts; none when there is no such object. */
+    Map<String, String> texts(String name) {
+        Map<String, String> texts = new LinkedHashMap<>();
+        if (members.get(name) != null) {
+            ((Map<?, ?>) members.get(name)).forEach((key, value) -> texts.put(key.toString(), value.toString()));
+        }
+        return texts;
     }
 }

@@ -1,0 +1,53 @@
+"""The filter of one pull: what it asks of queue entries, and what of the records behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from gantry.model import message_const
+from gantry.protocol.filter.sql92 import SqlFilter
+from gantry.protocol.message.properties import decode_properties
+from gantry.protocol.message.record import RecordView
+
+from .consumer_filter_manager import ConsumerFilterManager
+from .record_filter import ExpressionFilter, RecordFilter
+
+_RETRY_TESTS = 100
+
+
+class PullFilter(NamedTuple):
+    """`tags` sees the hash in a queue entry, `record` the message; None lets everything pass."""
+
+    tags: Callable[[int], bool] | None = None
+    record: RecordFilter | None = None
+
+
+NO_FILTER = PullFilter()
+
+
+def sql_filter(compiled: SqlFilter) -> PullFilter:
+    return PullFilter(record=ExpressionFilter(compiled))
+
+
+def retry_filter(filters: ConsumerFilterManager, group: str) -> PullFilter:
+    """The filter of a group's retry topic: each message is asked by the expression of the topic it came from."""
+    return PullFilter(record=RetryExpressionFilter(filters, group))
+
+
+class RetryExpressionFilter:
+    """Without a filter of that topic a message passes. Source: ExpressionForRetryMessageFilter (5.5)."""
+
+    tests = _RETRY_TESTS
+
+    def __init__(self, filters: ConsumerFilterManager, group: str) -> None:
+        self._filters = filters
+        self._group = group
+
+    def matches(self, properties: Mapping[str, str]) -> bool:
+        data = self._filters.find(properties.get(message_const.RETRY_TOPIC, ""), self._group)
+        compiled = None if data is None else self._filters.compiled(data)
+        return compiled is None or compiled.matches(properties)
+
+    def matches_record(self, record: bytes | memoryview) -> bool:
+        return self.matches(decode_properties(RecordView(record).properties))

@@ -1,0 +1,57 @@
+"""Filters over stored messages: what a pull's expression says of a record's properties."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from gantry.errors import FilterExpressionError
+from gantry.model.heartbeat import EXPRESSION_SQL92
+from gantry.protocol.filter.sql92 import SqlFilter, compile_sql
+from gantry.protocol.message.properties import decode_properties
+from gantry.protocol.message.record import RecordView
+
+
+def compile_expression(expression: str, expression_type: str) -> SqlFilter:
+    """The filter of an expression over properties. Raises: FilterExpressionError, for an unknown type too."""
+    if expression_type != EXPRESSION_SQL92:
+        raise FilterExpressionError(
+            position=0, found="", reason=f"expressions of type {expression_type[:64]!r} are unknown here"
+        )
+    return compile_sql(expression)
+
+
+class RecordFilter(Protocol):
+    """`tests` is what one look at a message costs, in comparisons."""
+
+    @property
+    def tests(self) -> int: ...
+
+    def matches(self, properties: Mapping[str, str]) -> bool: ...
+
+    def matches_record(self, record: bytes | memoryview) -> bool: ...
+
+
+class ExpressionFilter:
+    """A SQL92 expression over stored records; two of the same compiled one are equal. Source: ExpressionMessageFilter (5.5)."""
+
+    __slots__ = ("_filter",)
+
+    def __init__(self, compiled: SqlFilter) -> None:
+        self._filter = compiled
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ExpressionFilter) and other._filter is self._filter
+
+    def __hash__(self) -> int:
+        return hash(self._filter)
+
+    @property
+    def tests(self) -> int:
+        return self._filter.tests
+
+    def matches(self, properties: Mapping[str, str]) -> bool:
+        return self._filter.matches(properties)
+
+    def matches_record(self, record: bytes | memoryview) -> bool:
+        return self._filter.matches(decode_properties(RecordView(record).properties))
