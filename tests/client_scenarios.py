@@ -20,6 +20,7 @@ from gantry.client import (
     Message,
     MessageExt,
     MessageModel,
+    MessageSelector,
     Producer,
     ProducerOptions,
     PullConsumer,
@@ -56,7 +57,7 @@ class World:
         *,
         group: str | None = None,
         topic: str | None = None,
-        expression: str = "*",
+        expression: str | MessageSelector = "*",
         orderly: bool = False,
         model: MessageModel = MessageModel.CLUSTERING,
         instance: str | None = None,
@@ -134,6 +135,40 @@ async def tags_are_filtered(world: World) -> None:
             await producer.send(Message.of(world.topic, b"yes", tags="A"))
             await eventually(lambda: seen.bodies[b"yes"] == 1, lambda: seen.bodies)
     assert seen.bodies == expected + Counter([b"yes"])
+
+
+def of_size(topic: str, size: int, colour: str = "red") -> Message:
+    message = Message.of(topic, b"%s %d" % (colour.encode(), size))
+    message.properties.update(size=str(size), colour=colour)
+    return message
+
+
+async def properties_are_filtered(world: World) -> None:
+    """Those that wait as well as those that come later; the pull consumer by an expression it brings itself."""
+    seen = Seen()
+    async with world.producer() as producer:
+        messages = [of_size(world.topic, i, ("red", "blue")[i % 2]) for i in range(40)]
+        for message in messages:
+            await producer.send(message)
+        selector = MessageSelector.by_sql("colour = 'red' AND size BETWEEN 10 AND 30")
+        async with world.consumer(seen, expression=selector):
+            expected = Counter(b"red %d" % i for i in range(10, 31, 2))
+            await eventually(lambda: seen.bodies == expected, lambda: expected - seen.bodies)
+            for size in (31, 12):
+                await producer.send(of_size(world.topic, size))
+            await producer.send(Message.of(world.topic, b"without properties"))
+            await producer.send(of_size(world.topic, 20))
+            expected += Counter([b"red 12", b"red 20"])
+            await eventually(lambda: seen.bodies == expected, lambda: expected - seen.bodies)
+    found: list[MessageExt] = []
+    odd = MessageSelector.by_sql("colour IS NULL OR NOT (size < 30) AND colour <> 'red'")
+    async with PullConsumer(f"{world.group}-pull", name_servers=world.name_servers, expression=odd) as consumer:
+        consumer.assign(await consumer.queues(world.topic))
+        await consumer.seek_to_beginning()
+        while batch := await consumer.poll(timeout_ms=2_000):
+            found += batch
+    wanted = Counter([b"blue %d" % i for i in range(31, 40, 2)] + [b"without properties"])
+    assert Counter(message.body for message in found) == wanted
 
 
 async def three_consumers_share_and_one_is_killed(world: World) -> None:
@@ -375,6 +410,7 @@ SCENARIOS = [
     transactions_are_seen_when_they_are_committed,
     every_way_to_send_arrives_as_it_was_sent,
     tags_are_filtered,
+    properties_are_filtered,
     three_consumers_share_and_one_is_killed,
     orderly_keeps_order_while_members_come_and_go,
     failures_are_retried_and_then_dead,

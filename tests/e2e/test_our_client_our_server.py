@@ -15,6 +15,7 @@ SETTINGS = {
     "defaultTopicQueueNums": "8",
     "messageDelayLevel": "1s 1s 1s 1s 1s 2s 2s 3s 3s 4s 4s 5s 5s 6s 6s 7s 7s 8s",
     **{key: str(value) for key, value in TRANSACTION_SETTINGS.items()},
+    "enablePropertyFilter": "true",
 }
 
 

@@ -55,7 +55,7 @@ def toolchain() -> None:
 def cluster(request: pytest.FixtureRequest, toolchain: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A running name server and broker; each topology in turn."""
     folder = tmp_path_factory.mktemp(f"cluster-{request.param}")
-    with Cluster(TOPOLOGIES[request.param], folder) as running:
+    with Cluster(TOPOLOGIES[request.param], folder, settings={"enablePropertyFilter": "true"}) as running:
         yield running
 
 

@@ -17,8 +17,11 @@ from .cluster import TOPOLOGIES, Cluster
 def official_cluster(
     request: pytest.FixtureRequest, toolchain: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp(f"our-client-{request.param}")
-    with Cluster(TOPOLOGIES[request.param], folder, settings=TRANSACTION_SETTINGS) as running:
+    folder, settings = (
+        tmp_path_factory.mktemp(f"our-client-{request.param}"),
+        {"enablePropertyFilter": "true", **TRANSACTION_SETTINGS},
+    )
+    with Cluster(TOPOLOGIES[request.param], folder, settings=settings) as running:
         yield running
 
 

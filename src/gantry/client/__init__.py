@@ -9,6 +9,7 @@ from gantry.model import Message, MessageExt, MessageQueue
 
 from .consumer_options import ConsumeFromWhere, ConsumerOptions, MessageModel
 from .doors import Doors
+from .message_selector import MessageSelector
 from .process_queue import FlowLimits
 from .producer import Producer, ProducerOptions
 from .publish_info import by_key
@@ -28,6 +29,7 @@ __all__ = [
     "MessageExt",
     "MessageModel",
     "MessageQueue",
+    "MessageSelector",
     "Producer",
     "ProducerOptions",
     "PullConsumer",

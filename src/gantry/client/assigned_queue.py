@@ -23,7 +23,14 @@ logger = logging.getLogger(__name__)
 LOCK_VALID_MS = 30_000
 """How long a granted lock is trusted without renewal; the broker keeps it twice as long. Source: ProcessQueue (5.3)."""
 
-_SUBSCRIPTION_UNKNOWN = frozenset({ResponseCode.SUBSCRIPTION_NOT_EXIST, ResponseCode.SUBSCRIPTION_NOT_LATEST})
+_SUBSCRIPTION_UNKNOWN = frozenset(
+    {
+        ResponseCode.SUBSCRIPTION_NOT_EXIST,
+        ResponseCode.SUBSCRIPTION_NOT_LATEST,
+        ResponseCode.FILTER_DATA_NOT_EXIST,
+        ResponseCode.FILTER_DATA_NOT_LATEST,
+    }
+)
 
 
 class AssignedQueue:

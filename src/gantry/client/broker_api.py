@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gantry.errors import BrokerError
-from gantry.model import HeartbeatData, MessageQueue, sys_flag
+from gantry.model import HeartbeatData, MessageQueue, SubscriptionData, sys_flag
 from gantry.protocol import json_dialect
 from gantry.protocol.remoting import RemotingCommand, RequestCode, ResponseCode
+from gantry.protocol.remoting.body.check_client import CheckClientRequestBody
 from gantry.protocol.remoting.header.consumer_send_msg_back import ConsumerSendMsgBackRequestHeader
 from gantry.protocol.remoting.header.end_transaction import EndTransactionRequestHeader
 from gantry.protocol.remoting.header.get_consumer_list_by_group import GetConsumerListByGroupRequestHeader
@@ -97,6 +98,12 @@ class BrokerApi:
 
     async def heartbeat(self, address: str, data: HeartbeatData) -> None:
         command = RemotingCommand.request(RequestCode.HEART_BEAT, json_dialect.encode(data))
+        await ask(self._remoting, address, command, self._timeout_ms)
+
+    async def check_client_config(self, address: str, client_id: str, group: str, subscription: SubscriptionData) -> None:
+        """Raises: BrokerError when the broker does not take the subscription."""
+        body = CheckClientRequestBody(client_id=client_id, group=group, subscription_data=subscription)
+        command = RemotingCommand.request(RequestCode.CHECK_CLIENT_CONFIG, json_dialect.encode(body))
         await ask(self._remoting, address, command, self._timeout_ms)
 
     async def unregister(

@@ -15,6 +15,7 @@ from gantry.runtime.clock import wait_for
 
 from .client_instance import ClientInstance
 from .doors import Doors
+from .message_selector import MessageSelector
 from .name_server_addresses import resolve_name_servers
 from .remoting import Remoting
 from .results import PullResult, PullStatus
@@ -40,19 +41,23 @@ class PullConsumer:
         group: str,
         *,
         name_servers: str | None = None,
-        expression: str = "*",
+        expression: str | MessageSelector = "*",
         batch_size: int = 32,
         instance_name: str | None = None,
         doors: Doors | None = None,
         remoting: Remoting | None = None,
     ) -> None:
-        """expression filters by tag, as in PushConsumer.subscribe; batch_size is the most messages one poll returns."""
+        """expression filters as in PushConsumer.subscribe; batch_size is the most messages one poll returns.
+
+        Raises: ClientError for a group name that is not allowed or an expression that cannot be read.
+        """
         remark = validate_group(group)
         if remark is not None:
             raise ClientError(f"consumer group: {remark}")
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
         self.group = group
+        build_subscription("", expression, sub_version=0)  # now, and not with the first poll
         self._expression = expression
         self._batch_size = batch_size
         self._doors = doors or Doors.system()

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from gantry.errors import ClientError, MQError
+from gantry.errors import ClientError, MQError, RemotingError
 from gantry.model import ConsumerData, Message, MessageExt, MessageQueue, SubscriptionData, message_const
-from gantry.model.heartbeat import CONSUME_PASSIVELY
+from gantry.model.heartbeat import CONSUME_PASSIVELY, is_tag_type
 from gantry.model.names import CLIENT_INNER_PRODUCER_GROUP, is_retry_topic, retry_topic
 from gantry.model.topic_validator import validate_group, validate_topic
 from gantry.protocol.remoting.header.pull_message import PullMessageRequestHeader
@@ -25,6 +25,7 @@ from .consumer_options import ConsumeFromWhere, ConsumerOptions, MessageModel
 from .doors import Doors
 from .listener import Listener
 from .message_encoding import MessageEncoder
+from .message_selector import MessageSelector
 from .name_server_addresses import resolve_name_servers
 from .offset_store import LocalOffsetStore, OffsetStore, RemoteOffsetStore
 from .producer import ProducerOptions
@@ -108,10 +109,10 @@ class PushConsumer:
 
     # --- what users call
 
-    def subscribe(self, topic: str, expression: str = "*") -> None:
-        """Listen to a topic: `*`, or tags joined by `||`. May be called before start() and while running.
+    def subscribe(self, topic: str, expression: str | MessageSelector = "*") -> None:
+        """Listen to a topic: `*`, tags joined by `||`, or a MessageSelector. May be called before start() and while running.
 
-        Raises: ClientError for a topic name that is not allowed or an expression without a tag.
+        Raises: ClientError for a topic name that is not allowed or an expression that cannot be read.
         """
         remark = validate_topic(topic)
         if remark is not None:
@@ -129,7 +130,8 @@ class PushConsumer:
 
         Returns when the routes were asked for and brokers know this consumer; queues arrive with the first rebalance, at once.
         A topic that does not exist yet is waited for.
-        Raises: ClientError when nothing is subscribed or no name server answers.
+        Raises: ClientError when nothing is subscribed or no name server answers; BrokerError when a broker takes no
+                expressions over properties, or not this one.
         """
         if self._instance is not None:
             return
@@ -154,6 +156,8 @@ class PushConsumer:
             for topic in self.topics():
                 if not await instance.refresh_route(topic) and not is_retry_topic(topic):
                     logger.warning("topic %s does not exist yet; waiting for it. %s", topic, instance.no_route(topic))
+            for subscription in self._subscriptions.values():
+                await self._check(instance, subscription)
         except MQError:
             await instance.stop()
             raise
@@ -166,6 +170,18 @@ class PushConsumer:
         self._tasks.start(self._persist_loop(), name="gantry-consumer-offsets")
         if self.orderly and clustering:
             self._tasks.start(self._lock_loop(), name="gantry-consumer-locks")
+
+    async def _check(self, instance: ClientInstance, subscription: SubscriptionData) -> None:
+        """Asks one broker of the topic whether it takes the expression; the others are believed to be set alike."""
+        if is_tag_type(subscription.expression_type):
+            return
+        for broker_name in instance.routes.broker_names_of(subscription.topic)[:1]:
+            address = instance.address(broker_name)
+            try:
+                await instance.brokers.check_client_config(address, instance.client_id, self.group, subscription)
+            except RemotingError as error:
+                # It says the same to the first pull, when it is there again.
+                logger.warning("the expression over %s is not checked: %s", subscription.topic, error)
 
     async def stop(self) -> None:
         """Leave the group: no new message, listeners that run may finish, offsets are committed, locks given back."""

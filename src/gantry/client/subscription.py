@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gantry._core import java_string_hash
-from gantry.errors import ClientError
+from gantry.errors import ClientError, FilterExpressionError
 from gantry.model import MessageExt, SubscriptionData
-from gantry.model.heartbeat import EXPRESSION_TAG, SUB_ALL
+from gantry.model.heartbeat import EXPRESSION_SQL92, EXPRESSION_TAG, SUB_ALL
+from gantry.protocol.filter.sql92 import compile_sql
+
+from .message_selector import MessageSelector
 
 
-def build_subscription(topic: str, expression: str = SUB_ALL, *, sub_version: int) -> SubscriptionData:
-    """Parse a tag expression: `*` or empty for everything, else tags joined by `||`.
+def build_subscription(topic: str, expression: str | MessageSelector = SUB_ALL, *, sub_version: int) -> SubscriptionData:
+    """A subscription by tags (`*` or empty for everything, else tags joined by `||`), or by a SQL92 expression.
 
     Units:  sub_version is the ms at which this client last changed the expression; brokers keep the newest.
-    Raises: ClientError for an expression with no tag in it.
-    Source: FilterAPI.buildSubscriptionData (5.3).
+    Raises: ClientError for an expression with no tag in it, or one of SQL92 that cannot be read.
+    Source: FilterAPI.buildSubscriptionData, FilterAPI.build (5.3).
     """
+    if isinstance(expression, MessageSelector):
+        if expression.expression_type == EXPRESSION_SQL92:
+            return _by_sql(topic, expression.expression, sub_version)
+        if expression.expression_type != EXPRESSION_TAG:
+            raise ClientError(f"subscription of {topic}: {expression.expression_type} is no type of expressions")
+        expression = expression.expression
     expression = expression.strip()
     if expression in ("", SUB_ALL):
         return SubscriptionData(topic=topic, sub_string=SUB_ALL, sub_version=sub_version, expression_type=EXPRESSION_TAG)
@@ -31,6 +40,14 @@ def build_subscription(topic: str, expression: str = SUB_ALL, *, sub_version: in
         sub_version=sub_version,
         expression_type=EXPRESSION_TAG,
     )
+
+
+def _by_sql(topic: str, expression: str, sub_version: int) -> SubscriptionData:
+    try:
+        compile_sql(expression)
+    except FilterExpressionError as error:
+        raise ClientError(f"subscription of {topic}: {error}") from None
+    return SubscriptionData(topic=topic, sub_string=expression, sub_version=sub_version, expression_type=EXPRESSION_SQL92)
 
 
 def matching(messages: Sequence[MessageExt], subscription: SubscriptionData) -> list[MessageExt]:

@@ -249,6 +249,7 @@ _HANDLERS: dict[RequestCode, Callable[[FakeCluster, str, RemotingCommand], Remot
     RequestCode.SEND_BATCH_MESSAGE: FakeCluster._send,
     RequestCode.PULL_MESSAGE: FakeCluster._send,  # never called: pulls can wait and are awaited
     RequestCode.HEART_BEAT: FakeCluster._heartbeat,
+    RequestCode.CHECK_CLIENT_CONFIG: lambda self, broker, command: command.reply(),
     RequestCode.UNREGISTER_CLIENT: FakeCluster._unregister,
     RequestCode.GET_CONSUMER_LIST_BY_GROUP: FakeCluster._consumer_ids,
     RequestCode.QUERY_CONSUMER_OFFSET: FakeCluster._query_offset,
