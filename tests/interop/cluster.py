@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from . import artifacts
 
@@ -68,17 +68,43 @@ def ask(address: str, code: int, fields: Mapping[str, str], body: bytes = b"") -
 
     The harness has its own few lines for this, so that what it waits for does not rest on the code under test.
     """
-    header = {"code": code, "flag": 0, "language": "OTHER", "opaque": next(_opaques), "version": 401}
-    data = json.dumps({**header, "extFields": dict(fields)}).encode()
+    with connected(address) as connection:
+        return ask_on(connection, code, fields, body)
+
+
+def connected(address: str) -> socket.socket:
+    """A connection for `ask_on`."""
     host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
-        connection.sendall(struct.pack(">II", 4 + len(data) + len(body), len(data)) + data + body)
-        with connection.makefile("rb") as answer:
-            (length,) = struct.unpack(">I", answer.read(4))
-            frame = answer.read(length)
-    end = 4 + (struct.unpack(">I", frame[:4])[0] & 0xFFFFFF)
-    told = json.loads(frame[4:end])
-    return told["code"], told.get("extFields") or {}, frame[end:]
+    return socket.create_connection((host, int(port)), timeout=5)
+
+
+def ask_on(
+    connection: socket.socket, code: int, fields: Mapping[str, str], body: bytes = b""
+) -> tuple[int, dict[str, str], bytes]:
+    """As `ask`, for requests that belong together: a broker forgets a group with its last connection."""
+    opaque = next(_opaques)
+    header = {"code": code, "flag": 0, "language": "OTHER", "opaque": opaque, "version": 401}
+    data = json.dumps({**header, "extFields": dict(fields)}).encode()
+    connection.sendall(struct.pack(">II", 4 + len(data) + len(body), len(data)) + data + body)
+    with connection.makefile("rb", buffering=0) as answers:
+        while True:
+            (length,) = struct.unpack(">I", _exactly(answers, 4))
+            frame = _exactly(answers, length)
+            end = 4 + (struct.unpack(">I", frame[:4])[0] & 0xFFFFFF)
+            told = json.loads(frame[4:end])
+            # The server has things to say of its own, of groups that changed.
+            if told["opaque"] == opaque and told["flag"] & 1:
+                return told["code"], told.get("extFields") or {}, frame[end:]
+
+
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = stream.read(size - len(data))
+        if not more:
+            raise ConnectionError(f"the server closed the connection {size - len(data)} bytes before the end of an answer")
+        data += more
+    return data
 
 
 def has_route(namesrv_address: str, broker_address: str, topic: str = "TBW102") -> bool:

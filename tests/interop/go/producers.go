@@ -234,6 +234,9 @@ func newMessage(topic, broker string, one request) (*primitive.Message, bool) {
 	if property := one.text("property", ""); property != "" {
 		message.WithProperty("interop", property)
 	}
+	for key, value := range one.texts("properties") {
+		message.WithProperty(key, value)
+	}
 	queue := one.number("queue", -1)
 	if queue >= 0 {
 		message.Queue = &primitive.MessageQueue{Topic: topic, BrokerName: broker, QueueId: int(queue)}

@@ -40,7 +40,7 @@ func (p *pulls) start(asked request) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	selector := consumer.MessageSelector{Type: consumer.TAG, Expression: asked.text("expression", "*")}
+	selector := asked.selector()
 	if err := one.Subscribe(asked.text("topic", ""), selector); err != nil {
 		return nil, err
 	}

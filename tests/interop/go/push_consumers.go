@@ -63,7 +63,7 @@ func (p *pushConsumers) start(asked request) (object, error) {
 	pause := time.Duration(asked.number("consume_ms", 0)) * time.Millisecond
 	err = one.Subscribe(
 		asked.text("topic", ""),
-		consumer.MessageSelector{Type: consumer.TAG, Expression: asked.text("expression", "*")},
+		asked.selector(),
 		func(_ context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 			good := true
 			for _, message := range messages {

@@ -1,6 +1,10 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+)
 
 // request is one line from the test: typed access to its members.
 type request object
@@ -22,6 +26,25 @@ func (r request) number(name string, otherwise int64) int64 {
 func (r request) flag(name string) bool {
 	value, _ := r[name].(bool)
 	return value
+}
+
+// texts gives the members of an object whose values are texts.
+func (r request) texts(name string) map[string]string {
+	values, _ := r[name].(object)
+	all := make(map[string]string, len(values))
+	for key, value := range values {
+		all[key] = fmt.Sprint(value)
+	}
+	return all
+}
+
+// selector is the request's expression, of tags unless sql says otherwise.
+func (r request) selector() consumer.MessageSelector {
+	kind := consumer.TAG
+	if r.flag("sql") {
+		kind = consumer.SQL92
+	}
+	return consumer.MessageSelector{Type: kind, Expression: r.text("expression", "*")}
 }
 
 func (r request) list(name string) []request {

@@ -1,7 +1,7 @@
 """Filters over message properties: who filters by what, and the filter of a pull."""
 
 from .consumer_filter_manager import ConsumerFilterData, ConsumerFilterManager
-from .pull_filter import NO_FILTER, PullFilter, retry_filter, sql_filter
+from .pull_filter import NO_FILTER, PullFilter, retry_filter, sql_filter, tag_codes, tag_filter
 from .record_filter import ExpressionFilter, RecordFilter, compile_expression
 
 __all__ = [
@@ -14,4 +14,6 @@ __all__ = [
     "compile_expression",
     "retry_filter",
     "sql_filter",
+    "tag_codes",
+    "tag_filter",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from gantry.model import message_const
+from gantry.model import SubscriptionData, message_const
+from gantry.model.heartbeat import SUB_ALL
 from gantry.protocol.filter.sql92 import SqlFilter
 from gantry.protocol.message.properties import decode_properties
 from gantry.protocol.message.record import RecordView
@@ -51,3 +52,16 @@ class RetryExpressionFilter:
 
     def matches_record(self, record: bytes | memoryview) -> bool:
         return self.matches(decode_properties(RecordView(record).properties))
+
+
+def tag_filter(subscription: SubscriptionData) -> Callable[[int], bool] | None:
+    """A filter over tag hashes; equal hashes of other tags pass, the client looks again at the text."""
+    codes = tag_codes(subscription)
+    return frozenset(codes).__contains__ if codes else None
+
+
+def tag_codes(subscription: SubscriptionData) -> Sequence[int]:
+    """Hashes of the tags that a subscription asks for; none for every message."""
+    if subscription.class_filter_mode or subscription.sub_string == SUB_ALL:
+        return ()
+    return subscription.code_set

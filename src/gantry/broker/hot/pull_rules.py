@@ -9,7 +9,7 @@ from gantry.model import SubscriptionData, SubscriptionGroupConfig, TopicConfig,
 from gantry.model.heartbeat import is_tag_type
 from gantry.protocol.filter import build_subscription
 
-from ..processor.pull_message import tag_codes
+from ..consumer_filter import tag_codes
 from ..subscription.subscription_group_manager import FORBIDDEN_READ_BIT
 
 if TYPE_CHECKING:

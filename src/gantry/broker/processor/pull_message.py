@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from gantry.errors import BrokerError, FilterExpressionError, MQError, ProtocolError, RemoteProtocolError
+from gantry.errors import BrokerError, MQError, RemoteProtocolError
 from gantry.model import SubscriptionData, SubscriptionGroupConfig, TopicConfig, names, perm_name, sys_flag
-from gantry.model.heartbeat import CONSUME_ACTIVELY, SUB_ALL, is_tag_type
+from gantry.model.heartbeat import CONSUME_ACTIVELY, is_tag_type
 from gantry.protocol.filter import build_subscription
-from gantry.protocol.filter.sql92 import SqlFilter
 from gantry.protocol.remoting.codes import RequestCode, ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.pull_message import PullMessageRequestHeader, PullMessageResponseHeader
 from gantry.runtime.remoting_server import RequestContext
 from gantry.store import GetResult, GetStatus
 
-from ..consumer_filter import (
-    NO_FILTER,
-    ConsumerFilterData,
-    PullFilter,
-    compile_expression,
-    retry_filter,
-    sql_filter,
-)
+from ..consumer_filter import PullFilter, tag_filter
 from ..long_polling import HeldPull
 from ..subscription.subscription_group_manager import FORBIDDEN_READ_BIT
-from .remarks import FILTER_DATA_NOT_EXIST, not_supported, suggest, topic_not_exist
+from .pull_expression import expression_filter, not_parsed, registered_filter
+from .remarks import not_supported, suggest, topic_not_exist
 
 if TYPE_CHECKING:
     from ..context import BrokerContext
@@ -163,21 +156,19 @@ class PullMessageProcessor:
 
     def _filter(self, ctx: RequestContext, header: PullMessageRequestHeader, group: SubscriptionGroupConfig) -> PullFilter:
         """The pull's filter. Raises: BrokerError."""
-        consumers = self._broker.consumers
-        data: ConsumerFilterData | None = None
-        own = bool(header.sys_flag & sys_flag.PULL_SUBSCRIPTION)
-        if own:
+        consumers, compiled = self._broker.consumers, None
+        if header.sys_flag & sys_flag.PULL_SUBSCRIPTION:
             try:
                 subscription = build_subscription(
                     header.topic, header.subscription, header.expression_type, sub_version=header.sub_version
                 )
             except RemoteProtocolError as error:
-                raise self._not_parsed(header, error) from None
+                raise not_parsed(header, error) from None
             consumers.compensate_subscription(header.consumer_group, header.topic, subscription)
         else:
             subscription = self._heartbeat_subscription(header, group)
             if not is_tag_type(subscription.expression_type):
-                data = self._registered_filter(header)
+                compiled = registered_filter(self._broker, header)
         if not is_tag_type(subscription.expression_type) and not self._broker.config.enable_property_filter:
             raise BrokerError(ResponseCode.SYSTEM_ERROR, not_supported(subscription.expression_type))
         if self._broker.config.reject_pull_consumer_enable:
@@ -191,46 +182,7 @@ class PullMessageProcessor:
                 )
         if is_tag_type(subscription.expression_type):
             return PullFilter(tag_filter(subscription))
-        return self._expression_filter(header, subscription, data)
-
-    def _expression_filter(
-        self, header: PullMessageRequestHeader, subscription: SubscriptionData, data: ConsumerFilterData | None
-    ) -> PullFilter:
-        """The filter by properties: of the registered `data`, else of the expression that came with the pull."""
-        filters = self._broker.consumer_filters
-        compiled: SqlFilter | None = None
-        if data is not None:
-            compiled = filters.compiled(data)
-            if compiled is None:
-                raise BrokerError(ResponseCode.FILTER_DATA_NOT_EXIST, FILTER_DATA_NOT_EXIST)
-        else:
-            try:
-                compiled = compile_expression(subscription.sub_string, subscription.expression_type)
-            except FilterExpressionError as error:
-                # The original serves such a pull without any filter; its client would take messages it never asked for.
-                raise self._not_parsed(header, error) from None
-        if subscription.class_filter_mode:
-            return NO_FILTER
-        if self._broker.config.filter_support_retry and names.is_retry_topic(header.topic):
-            return retry_filter(filters, header.topic[len(names.RETRY_GROUP_TOPIC_PREFIX) :])
-        return sql_filter(compiled)
-
-    @staticmethod
-    def _not_parsed(header: PullMessageRequestHeader, error: ProtocolError) -> BrokerError:
-        log.warning("Parse the consumer's subscription failed, group: %s: %s", header.consumer_group, error)
-        return BrokerError(ResponseCode.SUBSCRIPTION_PARSE_FAILED, f"parse the consumer's subscription failed: {error}")
-
-    def _registered_filter(self, header: PullMessageRequestHeader) -> ConsumerFilterData:
-        data = self._broker.consumer_filters.find(header.topic, header.consumer_group)
-        if data is None:
-            raise BrokerError(ResponseCode.FILTER_DATA_NOT_EXIST, FILTER_DATA_NOT_EXIST)
-        if data.client_version < header.sub_version:
-            log.warning(
-                "The broker's consumer filter data is not latest, group: %s, topic: %s, serverV: %d, clientV: %d",
-                header.consumer_group, header.topic, data.client_version, header.sub_version,
-            )  # fmt: skip
-            raise BrokerError(ResponseCode.FILTER_DATA_NOT_LATEST, "the consumer's consumer filter data not latest")
-        return data
+        return expression_filter(self._broker, header, subscription, compiled)
 
     def _heartbeat_subscription(self, header: PullMessageRequestHeader, group: SubscriptionGroupConfig) -> SubscriptionData:
         broker, name = self._broker, header.consumer_group
@@ -434,16 +386,3 @@ def code_of(status: GetStatus, queue_offset: int) -> int:
     if status in _NO_QUEUE:
         return ResponseCode.PULL_NOT_FOUND if queue_offset == 0 else ResponseCode.PULL_OFFSET_MOVED
     return ResponseCode.PULL_OFFSET_MOVED
-
-
-def tag_filter(subscription: SubscriptionData) -> Callable[[int], bool] | None:
-    """A filter over tag hashes; equal hashes of other tags pass, the client looks again at the text."""
-    codes = tag_codes(subscription)
-    return frozenset(codes).__contains__ if codes else None
-
-
-def tag_codes(subscription: SubscriptionData) -> Sequence[int]:
-    """Hashes of the tags that a subscription asks for; none for every message."""
-    if subscription.class_filter_mode or subscription.sub_string == SUB_ALL:
-        return ()
-    return subscription.code_set

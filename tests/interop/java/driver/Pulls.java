@@ -24,6 +24,8 @@ final class Pulls {
         consumer.setNamesrvAddr(request.text("namesrv"));
         consumer.setInstanceName(request.text("name"));
         consumer.setVipChannelEnabled(request.flag("vip"));
+        // Only a heartbeat's answer tells the client which version the broker has, and without that it refuses SQL92 itself.
+        consumer.setHeartbeatBrokerInterval(request.integer("heartbeat_ms", 30_000));
         consumer.start();
         open.put(request.text("name"), consumer);
         return Wire.members();
