@@ -432,7 +432,9 @@ def broker_settings(broker: Broker, namesrv_address: str, more: Mapping[str, obj
         "defaultTopicQueueNums": 8,
         "autoCreateTopicEnable": "true",
         "autoCreateSubscriptionGroup": "true",
-        "timerWheelEnable": "false",
+        "timerWheelEnable": "true",
+        "recallMessageEnable": "true",
+        "mappedFileSizeTimerLog": 1024 * 1024,
         # A busy test machine must not look like a busy broker: both refuse sends that waited 200 ms or 1 s by default.
         "waitTimeMillsInSendQueue": 10_000,
         "osPageCacheBusyTimeOutMills": 10_000,

@@ -143,6 +143,14 @@ class BrokerConfig(StoreKeys):
         minimum=1,
     )
 
+    recall_message_enable: bool = key(
+        "recallMessageEnable", True, doc="Timer messages can be recalled by the handle that their send was answered.",
+        reloadable=True,
+    )  # fmt: skip
+    allow_recall_when_broker_not_writeable: bool = key(
+        "allowRecallWhenBrokerNotWriteable", True, doc="Also while brokerPermission forbids writing.", reloadable=True
+    )
+
     # -- pulling
     long_polling_enable: bool = key(
         "longPollingEnable", True, doc="Pulls that find nothing wait as long as they ask.", reloadable=True

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .schedule.schedule_message_service import ScheduleMessageService
     from .stats.broker_stats import BrokerStats
     from .subscription.subscription_group_manager import SubscriptionGroupManager
+    from .timer.timer_message_service import TimerMessageService
     from .topic.topic_config_manager import TopicConfigManager
     from .transaction import TransactionService
     from .waiting_sends import WaitingSends
@@ -70,6 +71,7 @@ class BrokerContext(msgspec.Struct):
     client_manager: ClientManager
     long_polling: PullRequestHold
     schedule: ScheduleMessageService
+    timer: TimerMessageService
     stats: BrokerStats
     outer_api: BrokerOuterAPI
     remoting_client: RemotingClient

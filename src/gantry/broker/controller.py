@@ -44,6 +44,7 @@ from .replicas import Replicas
 from .schedule import ScheduleMessageService
 from .stats import build_broker_stats
 from .subscription import SubscriptionGroupManager
+from .timer import TimerMessageService
 from .topic import TopicConfigManager
 from .transaction import TransactionMetrics, TransactionService
 from .waiting_sends import WaitingSends
@@ -153,6 +154,16 @@ class BrokerController:
                 checksum_dir=checksum_dir,
                 on_delivered=stats.topic_put,
             ),
+            timer=TimerMessageService(
+                config,
+                disk,
+                clock,
+                store,
+                root=config.store_path_root_dir,
+                directory=paths.config,
+                checksum_dir=checksum_dir,
+                on_delivered=stats.topic_put,
+            ),
             stats=stats,
             outer_api=outer_api,
             remoting_client=client,
@@ -172,6 +183,7 @@ class BrokerController:
         client_manager.consumers.on_group_gone = self.context.consumer_filters.unregister
         for queue_id in range(store.delay_levels.level_max):
             store.watch(topic_validator.SCHEDULE_TOPIC, queue_id, True)
+        store.watch(topic_validator.TIMER_TOPIC, 0, True)
         polls = BusyPoll(clock, config.busy_poll_micros) if busy_poll and config.busy_poll_micros else None
         engine = HotEngine(self.context)
         self._turn = HotTurn(engine, self.context, polls)
@@ -193,6 +205,7 @@ class BrokerController:
         self._life.add("store writing", start=store.start)
         self._life.add("delay levels", start=self.context.schedule.start, stop=self.context.schedule.shutdown)
         self._life.add("transactions", start=transactions.start, stop=transactions.shutdown)
+        self._life.add("timer", start=self.context.timer.start, stop=self.context.timer.shutdown)
         self._life.add("clients", start=client_manager.start, stop=client_manager.shutdown)
         self._life.add("statistics", start=self._start_stats, stop=self._stop_stats)
         self._life.add("port", start=self._listen, stop=self._server.close)
@@ -279,6 +292,7 @@ class BrokerController:
             self._saving.cancel()
             await asyncio.gather(self._saving, return_exceptions=True)
         # The offsets of delays and transactions that may be written are those whose messages are on the disk.
+        await self.context.timer.save()
         await self.context.store.flush()
         self.context.transactions.note_positions()
         for file in [*self._files(), self.context.schedule.file, self.context.transactions.metrics.file]:
@@ -347,10 +361,12 @@ class BrokerController:
         context.long_polling.message_arrived(topic, queue_id, next_offset, tags_code, store_timestamp, properties)
         if topic == topic_validator.SCHEDULE_TOPIC:
             context.schedule.message_arrived(queue_id)
+        elif topic == topic_validator.TIMER_TOPIC:
+            context.timer.message_arrived()
 
     def _watch(self, topic: str, queue_id: int, watched: bool) -> None:
-        # The delay levels always wait for theirs.
-        if topic != topic_validator.SCHEDULE_TOPIC:
+        # The delay levels and the timer always wait for theirs.
+        if topic not in (topic_validator.SCHEDULE_TOPIC, topic_validator.TIMER_TOPIC):
             self.context.store.watch(topic, queue_id, watched)
 
     def _config_changed(self) -> None:

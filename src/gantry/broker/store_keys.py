@@ -234,9 +234,45 @@ class StoreKeys(Config):
     )
     check_crc_on_recover: bool = key("checkCRCOnRecover", True, doc="Check body checksums when the log is read at start.")
     offset_check_in_slave: bool = key("offsetCheckInSlave", False, doc="A slave corrects illegal offsets, too.")
-    timer_wheel_enable: bool = key(
-        "timerWheelEnable", True, doc="Have the timer's system topic; timer messages themselves are refused for now."
+    timer_wheel_enable: bool = key("timerWheelEnable", True, doc="Keep messages with an arbitrary delivery time.")
+    timer_precision_ms: int = key(
+        "timerPrecisionMs",
+        1000,
+        unit="ms",
+        minimum=10,
+        maximum=60_000,
+        doc="Width of a slot of the time wheel; messages come so much later than asked at most.",
     )
+    timer_max_delay_sec: int = key(
+        "timerMaxDelaySec", 259_200, unit="s", minimum=1, maximum=1 << 31, reloadable=True,
+        doc="Longest delay; longer ones are refused.",
+    )  # fmt: skip
+    timer_roll_window_slot: int = key(
+        "timerRollWindowSlot", 172_800, unit="slots", minimum=2,
+        doc="Messages due later than so many slots are put back into the timer until they are not.",
+    )  # fmt: skip
+    timer_flush_interval_ms: int = key(
+        "timerFlushIntervalMs",
+        1000,
+        unit="ms",
+        minimum=10,
+        doc="How often the timer notes how far it has come, if anything changed.",
+    )
+    mapped_file_size_timer_log: int = key(
+        "mappedFileSizeTimerLog", 100 << 20, unit="bytes", minimum=120, doc="Size of a timer log file."
+    )
+    timer_congest_num_each_slot: int = key(
+        "timerCongestNumEachSlot", (1 << 31) - 1, unit="messages", minimum=1, reloadable=True,
+        doc="Above it sends due in the same slot are refused more and more often, at twice as many all of them.",
+    )  # fmt: skip
+    timer_stop_enqueue: bool = key(
+        "timerStopEnqueue", False, reloadable=True, doc="Leave new timer messages in their topic, out of the wheel."
+    )
+    timer_stop_dequeue: bool = key("timerStopDequeue", False, reloadable=True, doc="Let no slot of the wheel fire.")
+    append_topic_for_timer_delete_key: bool = key(
+        "appendTopicForTimerDeleteKey", False,
+        doc="Recall marks name the topic before the unique key, as brokers before 5.5 need it; read are both.",
+    )  # fmt: skip
 
     damage_policy: str = key(
         "damagePolicy", DamagePolicy.STOP.value, choices=tuple(policy.value for policy in DamagePolicy),

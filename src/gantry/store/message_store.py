@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from gantry.errors import DiskError, DiskFull
 from gantry.model import StoreMessage
 from gantry.protocol.disk.consume_queue_unit import UNIT_SIZE, decode_unit
+from gantry.protocol.message.record import RecordView
 from gantry.runtime.clock import Clock, TimerHandle
 from gantry.runtime.disk import Disk, DiskLock
 from gantry.runtime.replace import make_dirs_synced
@@ -28,6 +29,7 @@ from .disk_state import DiskState
 from .files_ahead import FilesAhead
 from .flush import FlushService
 from .index_service import IndexService
+from .log_scan import LogScan, read_record
 from .open_file import OpenFileCache
 from .own_state import QueueOffsets
 from .queue_table import QueueTable
@@ -249,6 +251,14 @@ class MessageStore:
         """
         return self.appender.new_plan()
 
+    def new_rescue_plan(self) -> AppendPlan:
+        """As new_plan(), also while the disk counts as too full: for what must be appended before room can be made."""
+        over_ratio, self.state.over_ratio = self.state.over_ratio, None
+        try:
+            return self.appender.new_plan()
+        finally:
+            self.state.over_ratio = over_ratio
+
     def write(self, plan: AppendPlan) -> None:
         """Puts the plan's bytes into the log: one Disk call for each file they touch.
 
@@ -398,6 +408,31 @@ class MessageStore:
     async def message_at(self, physical_offset: int) -> bytes | memoryview | None:
         """The whole stored record that begins at this physical offset; None when none does."""
         return await complete(self._disk, self._reader.record_at_steps(physical_offset, self.safe_offset))
+
+    def record(self, physical_offset: int, size: int) -> bytes | memoryview | Awaitable[bytes | memoryview | None] | None:
+        """The record that is known to lie there; None when the log does not hold it any more.
+
+        Raises: RecordCorrupt (now or from the awaitable) when something else is there.
+        """
+        return self._now(self._log.record_steps(physical_offset, size))
+
+    async def scan_records(self, start: int, visit: Callable[[RecordView], object]) -> None:
+        """Shows every record from a place on where one begins, in the order of the log, to `visit`, which runs off the loop."""
+
+        def scan() -> None:
+            for block in LogScan(self._log, max(start, self._log.min_offset), check_crc=False, upto=self._log.wrote_offset):
+                for at in block.starts:
+                    visit(RecordView(block.data, at))
+
+        await self._disk.run(scan)
+
+    def log_start_by_time(self, before_ms: int) -> int:
+        """Where the newest file of the log begins whose first record was stored before a time; else the oldest. Blocking."""
+        for item in reversed(self._log.files):
+            first = read_record(self._log, item.start)
+            if first is not None and first.store_timestamp < before_ms:
+                return item.start
+        return self._log.min_offset
 
     async def query_by_key(self, topic: str, key: str, max_count: int, begin: int, end: int) -> QueryResult:
         """Records of the topic that carry the key, stored within [begin, end] ms; at most maxMsgsNumBatch."""

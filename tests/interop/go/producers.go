@@ -231,6 +231,9 @@ func newMessage(topic, broker string, one request) (*primitive.Message, bool) {
 	if delay := one.number("delay", 0); delay > 0 {
 		message.WithDelayTimeLevel(int(delay))
 	}
+	if timer := one.text("timer", ""); timer != "" {
+		message.WithProperty("TIMER_"+strings.ToUpper(timer), fmt.Sprint(one.number("time", 0)))
+	}
 	if property := one.text("property", ""); property != "" {
 		message.WithProperty("interop", property)
 	}

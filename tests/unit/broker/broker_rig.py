@@ -36,6 +36,7 @@ def small_store(**settings: Any) -> BrokerConfig:
         "broker_ip2": "127.0.0.1",
         "mapped_file_size_commit_log": 1 << 20,
         "mapped_file_size_consume_queue": 6000,
+        "mapped_file_size_timer_log": 1 << 16,
         "max_hash_slot_num": 100,
         "max_index_num": 400,
         "prefault_window_bytes": 0,

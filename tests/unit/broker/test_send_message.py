@@ -230,9 +230,6 @@ async def test_a_refused_send_between_others_of_one_read_does_not_touch_them() -
     ("fields", "code", "remark"),
     [
         ({"sys_flag": sys_flag.TRANSACTION_PREPARED}, ResponseCode.MESSAGE_ILLEGAL, "TRAN_MSG"),
-        ({"properties": {"TIMER_DELAY_SEC": "5"}}, ResponseCode.SYSTEM_ERROR, "accurate timer message is not enabled"),
-        ({"properties": {"TIMER_DELAY_MS": "5"}}, ResponseCode.SYSTEM_ERROR, "accurate timer message is not enabled"),
-        ({"properties": {"TIMER_DELIVER_MS": "5"}}, ResponseCode.SYSTEM_ERROR, "accurate timer message is not enabled"),
         ({"properties": {"INNER_NUM": "5"}}, ResponseCode.MESSAGE_ILLEGAL, "inner batch"),
         ({"properties": {"DELAY": "soon"}}, ResponseCode.MESSAGE_ILLEGAL, "is not a number"),
     ],

@@ -31,6 +31,7 @@ from gantry.protocol.remoting.header.query_message import QueryMessageRequestHea
 from gantry.protocol.remoting.header.query_subscription_by_consumer import QuerySubscriptionByConsumerRequestHeader
 from gantry.protocol.remoting.header.query_topic_consume_by_who import QueryTopicConsumeByWhoRequestHeader
 from gantry.protocol.remoting.header.query_topics_by_consumer import QueryTopicsByConsumerRequestHeader
+from gantry.protocol.remoting.header.recall_message import RecallMessageRequestHeader
 from gantry.protocol.remoting.header.resume_check_half_message import ResumeCheckHalfMessageRequestHeader
 from gantry.protocol.remoting.header.update_group_forbidden import UpdateGroupForbiddenRequestHeader
 from gantry.protocol.remoting.header.view_broker_stats_data import ViewBrokerStatsDataRequestHeader
@@ -60,6 +61,8 @@ from .get_consumer_status import GetConsumerStatusProcessor
 from .get_producer_connection_list import GetProducerConnectionListProcessor
 from .get_subscription_group_config import GetSubscriptionGroupConfigProcessor
 from .get_system_topic_list_from_broker import GetSystemTopicListFromBrokerProcessor
+from .get_timer_check_point import GetTimerCheckPointProcessor
+from .get_timer_metrics import GetTimerMetricsProcessor
 from .get_topic_config import GetTopicConfigProcessor
 from .get_topic_stats_info import GetTopicStatsInfoProcessor
 from .query_consume_queue import QueryConsumeQueueProcessor
@@ -69,6 +72,7 @@ from .query_message import QueryMessageProcessor
 from .query_subscription_by_consumer import QuerySubscriptionByConsumerProcessor
 from .query_topic_consume_by_who import QueryTopicConsumeByWhoProcessor
 from .query_topics_by_consumer import QueryTopicsByConsumerProcessor
+from .recall_message import RecallMessageProcessor
 from .reset_offset import ResetOffsetProcessor
 from .resume_check_half_message import ResumeCheckHalfMessageProcessor
 from .row import Row
@@ -112,6 +116,9 @@ ROWS: tuple[Row, ...] = (
     Row(RequestCode.GET_BROKER_CONSUME_STATS, GetBrokerConsumeStatsRequestHeader, GetBrokerConsumeStatsProcessor),
     Row(RequestCode.GET_ALL_CONSUMER_OFFSET, None, GetAllConsumerOffsetProcessor),
     Row(RequestCode.GET_ALL_DELAY_OFFSET, None, GetAllDelayOffsetProcessor),
+    Row(RequestCode.RECALL_MESSAGE, RecallMessageRequestHeader, RecallMessageProcessor),
+    Row(RequestCode.GET_TIMER_CHECK_POINT, None, GetTimerCheckPointProcessor),
+    Row(RequestCode.GET_TIMER_METRICS, None, GetTimerMetricsProcessor),
     Row(RequestCode.INVOKE_BROKER_TO_RESET_OFFSET, InvokeBrokerToResetOffsetRequestHeader, ResetOffsetProcessor),
     Row(
         RequestCode.INVOKE_BROKER_TO_GET_CONSUMER_STATUS,

@@ -100,9 +100,9 @@ class GetBrokerRuntimeInfoProcessor:
     def _timers(self) -> dict[str, str]:
         broker = self._broker
         table = {
-            "timerReadBehind": "0",
-            "timerOffsetBehind": "0",
-            "timerCongestNum": "0",
+            "timerReadBehind": str(broker.timer.fire_behind_ms // 1000),
+            "timerOffsetBehind": str(broker.timer.enter_behind_count),
+            "timerCongestNum": str(broker.timer.account.metrics.pending_count),
             "timerEnqueueTps": "0.0",
             "timerDequeueTps": "0.0",
         }

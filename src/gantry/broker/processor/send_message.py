@@ -26,9 +26,10 @@ from gantry.runtime.remoting_server import RequestContext
 from gantry.store import PutResult, PutStatus
 
 from ..schedule.delay_level import to_schedule_topic
+from ..timer.deliver_time import TIMER_PROPERTIES, forget_time, is_timed
 from ..topic.topic_config_manager import retry_topic_config
 from ..transaction.half_message import MARKS_SIZE_MAX, is_half, to_half_topic
-from . import put_answer
+from . import put_answer, timed_send
 from .remarks import describe_topic, group_not_exist, topic_not_exist
 
 if TYPE_CHECKING:
@@ -46,11 +47,10 @@ BATCH_COUNT_MAX = 32_768
 BATCH_COUNT_AT_ONCE = 2_048
 """A longer batch lets others have their turn between being read and being stored."""
 
-_TIMER_PROPERTIES = (message_const.TIMER_DELIVER_MS, message_const.TIMER_DELAY_MS, message_const.TIMER_DELAY_SEC)
 _REFUSED_IN_BATCH = (
     message_const.DELAY_TIME_LEVEL,
     message_const.TRANSACTION_PREPARED,
-    *_TIMER_PROPERTIES,
+    *TIMER_PROPERTIES,
 )
 
 
@@ -158,7 +158,7 @@ class SendMessageProcessor:
         half = self._is_half(header, properties, flags)
         if message_const.TRANSACTION_PREPARED in properties:
             flags = sys_flag.with_transaction_type(flags, sys_flag.TRANSACTION_NOT)
-        self._refuse_not_supported(properties, flags, half=half)
+        self._refuse_not_supported(properties, flags)
         if topic.topic_filter_type == topic_config.MULTI_TAG:
             flags |= sys_flag.MULTI_TAGS
         unique_key = properties.get(message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX)
@@ -171,14 +171,20 @@ class SendMessageProcessor:
         if half:
             name, stored_queue_id = to_half_topic(properties, name, queue_id, header.producer_group)
         elif level > 0:
-            for timer_property in _TIMER_PROPERTIES:
-                properties.pop(timer_property, None)
+            forget_time(properties)
             name, stored_queue_id = to_schedule_topic(properties, name, queue_id, level, broker.schedule.max_delay_level)
+        elif is_timed(properties):
+            name, stored_queue_id = timed_send.place_timed(broker, properties, name, queue_id)
+        stored_properties = encoded(properties)
+        handle = None
+        if name == topic_validator.TIMER_TOPIC:
+            timed_send.check_room(broker, stored_properties)
+            handle = timed_send.recall_handle(broker, properties, unique_key)
         message = StoreMessage(
             topic=name,
             queue_id=stored_queue_id,
             body=request.body,
-            properties=encoded(properties),
+            properties=stored_properties,
             flag=header.flag,
             sys_flag=flags,
             born_timestamp=header.born_timestamp,
@@ -192,7 +198,7 @@ class SendMessageProcessor:
         result = await put(broker, [message])
         if half and result.ok:
             broker.transactions.half_stored(real_topic)
-        return self._answer(request, name, queue_id, unique_key, result)
+        return self._answer(request, name, queue_id, unique_key, result, handle)
 
     def _is_half(self, header: SendMessageRequestHeader, properties: dict[str, str], flags: int) -> bool:
         """Whether this begins a transaction. Raises: BrokerError where transactions are refused."""
@@ -212,7 +218,7 @@ class SendMessageProcessor:
         properties[message_const.TRACE_SWITCH] = "true" if self._broker.config.trace_on else "false"
         return properties
 
-    def _refuse_not_supported(self, properties: dict[str, str], flags: int, *, half: bool = False) -> None:
+    def _refuse_not_supported(self, properties: dict[str, str], flags: int) -> None:
         """What this broker cannot keep its promise for is refused, never stored as an ordinary message."""
         if flags & sys_flag.TRANSACTION_MASK:
             # Stored as it is, it would be in no queue, or look committed.
@@ -221,12 +227,6 @@ class SendMessageProcessor:
             )
         if flags & (sys_flag.INNER_BATCH | sys_flag.NEED_UNWRAP) or message_const.INNER_NUM in properties:
             raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, "inner batch messages are not supported by this broker version")
-        if not half and delay_level_of(properties) <= 0 and any(name in properties for name in _TIMER_PROPERTIES):
-            raise BrokerError(
-                ResponseCode.SYSTEM_ERROR,
-                "accurate timer message is not enabled, timerWheelEnable is false: timer messages are not supported by this "
-                "broker version, use a delay level (property DELAY, 1 to 18)",
-            )
 
     async def _retry_or_dead_letter(
         self,
@@ -271,7 +271,7 @@ class SendMessageProcessor:
         flags = header.sys_flag
         properties = self._properties(header)
         self._refuse_not_supported(properties, flags)
-        if delay_level_of(properties) > 0:
+        if delay_level_of(properties) > 0 or is_timed(properties):
             raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, "a batch cannot be delayed")
         if is_half(properties, 0, 0):
             raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, "a batch cannot be sent in a transaction")
@@ -322,7 +322,13 @@ class SendMessageProcessor:
     # -- answers
 
     def _answer(
-        self, request: RemotingCommand, stored_topic: str, queue_id: int, unique_key: str | None, result: PutResult
+        self,
+        request: RemotingCommand,
+        stored_topic: str,
+        queue_id: int,
+        unique_key: str | None,
+        result: PutResult,
+        recall_handle: str | None = None,
     ) -> RemotingCommand:
         """The answer to a put: `queue_id` is the one the sender asked for, also when the message waits elsewhere."""
         broker = self._broker
@@ -338,6 +344,7 @@ class SendMessageProcessor:
                 queue_id=queue_id,
                 queue_offset=records[0].queue_offset,
                 transaction_id=unique_key,
+                recall_handle=recall_handle,
             ),
         )
 

@@ -1,6 +1,8 @@
 import java.util.HashMap;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel;
 
 /** What the 5.x client spells differently. */
@@ -14,5 +16,26 @@ final class Compat {
 
     static void createTopic(DefaultMQProducer producer, String topic, int queues) throws Exception {
         producer.createTopic(producer.getCreateTopicKey(), topic, queues, new HashMap<>());
+    }
+
+    static void timer(Message message, String kind, long time) {
+        switch (kind) {
+            case "delay_ms":
+                message.setDelayTimeMs(time);
+                break;
+            case "delay_sec":
+                message.setDelayTimeSec(time);
+                break;
+            default:
+                message.setDeliverTimeMs(time);
+        }
+    }
+
+    static String recallHandle(SendResult sent) {
+        return sent.getRecallHandle();
+    }
+
+    static String recall(DefaultMQProducer producer, String topic, String handle) throws Exception {
+        return producer.recallMessage(topic, handle);
     }
 }

@@ -67,6 +67,7 @@ public final class Driver {
         all.put("request", producers::request);
         all.put("transaction_start", transactions::start);
         all.put("transaction_send", transactions::send);
+        all.put("recall", producers::recall);
         all.put("consumer_start", consumers::start);
         all.put("consumer_stop", consumers::stop);
         all.put("rebalance", consumers::rebalance);

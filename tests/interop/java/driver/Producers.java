@@ -214,6 +214,9 @@ final class Producers {
         if (one.integer("delay", 0) > 0) {
             message.setDelayTimeLevel(one.integer("delay"));
         }
+        if (one.text("timer", null) != null) {
+            Compat.timer(message, one.text("timer"), one.number("time"));
+        }
         if (one.text("property", null) != null) {
             message.putUserProperty("interop", one.text("property"));
         }
@@ -237,7 +240,22 @@ final class Producers {
         return Wire.members(
             "status", sent.getSendStatus().name(), "msg_id", sent.getMsgId(), "offset_msg_id", sent.getOffsetMsgId(),
             "broker", sent.getMessageQueue().getBrokerName(), "queue", sent.getMessageQueue().getQueueId(),
-            "offset", sent.getQueueOffset());
+            "offset", sent.getQueueOffset(), "recall_handle", Compat.recallHandle(sent));
+    }
+
+    /** Recalls the messages with the listed handles; tells the id of each, or how it was refused. */
+    Map<String, Object> recall(Request request) throws Exception {
+        DefaultMQProducer producer = get(request.text("name"));
+        List<Map<String, Object>> results = new ArrayList<>();
+        for (Map<String, Object> each : request.list("messages")) {
+            Request one = new Request(each);
+            try {
+                results.add(Wire.members("msg_id", Compat.recall(producer, one.text("topic"), one.text("handle"))));
+            } catch (MQBrokerException | MQClientException refused) {
+                results.add(failed(refused));
+            }
+        }
+        return Wire.members("results", results);
     }
 
     private static Map<String, Object> failed(Throwable refused) {

@@ -1,0 +1,451 @@
+"""Delivers messages at arbitrary times.
+
+Theory. A message that waits is a record of the timer's topic. One task does everything, in turns: it enters what is new into
+the wheel (`TimerBook`), then fires the slots that are over: each message goes to its topic, or, where it is due later than the
+wheel reaches, into the timer again. What holds:
+
+    never early     a slot fires when it is over, by the wall clock as it is then; its time is the one asked for, rounded down
+    recalled        before a slot fires everything that was stored before it was over has been entered, marks that recall, too
+    never lost      progress is noted behind what certainly lies on the disk, and only slot by slot
+    one copy        what fired behind the noted progress is told by its copies in the log (`Copies`)
+
+After the wall clock has jumped back, slots that fired already lie ahead again: they are forgotten, durably, before the first
+message may enter them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from array import array
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from gantry._core import java_string_hash
+from gantry.errors import MessageIllegal, RecordCorrupt, StoreError
+from gantry.model import StoreMessage, topic_validator
+from gantry.protocol.disk.timer_log_unit import NO_POSITION, TimerLogUnit
+from gantry.protocol.message.record import RecordView
+from gantry.store import GetResult, GetStatus
+from gantry.store.timer import TimerBook
+
+from .due_message import TimerMessage, delivered, put_back, timer_message
+from .timer_account import TimerAccount
+
+if TYPE_CHECKING:
+    from gantry.runtime.clock import Clock
+    from gantry.runtime.disk import Disk
+    from gantry.store import MessageStore
+
+    from ..config import BrokerConfig
+
+log = logging.getLogger(__name__)
+
+TOPIC = topic_validator.TIMER_TOPIC
+QUEUE_ID = 0
+ENTER_COUNT_MAX = 512
+ENTER_BYTES_MAX = 4 << 20
+FIRE_COUNT_MAX = 64
+FIRE_BYTES_MAX = 4 << 20
+LOOK_COUNT_MAX = 20_000
+PENDING_UNITS_MAX = 4096
+WAIT_MS_MAX = 1000
+RETRY_MS = 1000
+IDLE_MS = 60_000
+
+
+class _Slot:
+    """A slot being fired. `index` says how many of its `positions` are done; `scan_offset` is the log's end at its begin."""
+
+    __slots__ = ("fired_position", "index", "last_position", "positions", "recalled", "scan_offset", "time_ms")
+
+    def __init__(self, time_ms: int, scan_offset: int) -> None:
+        self.time_ms = time_ms
+        self.scan_offset = scan_offset
+        self.positions: array[int] = array("q")
+        self.index = 0
+        self.fired_position = self.last_position = NO_POSITION
+        self.recalled: set[tuple[str, str]] = set()
+
+
+class _Firing:
+    """What one batch is about to do."""
+
+    __slots__ = ("changes", "messages", "taken")
+
+    def __init__(self) -> None:
+        self.messages: list[StoreMessage] = []
+        self.changes: list[tuple[str, int]] = []
+        self.taken: Counter[int] = Counter()
+
+
+class TimerMessageService:
+    """The timer of one broker. Source: TimerMessageStore (5.5).
+
+    start() repairs what a crash left; then message_arrived() wakes it. Nothing is done while timerWheelEnable is off.
+    """
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        disk: Disk,
+        clock: Clock,
+        store: MessageStore,
+        *,
+        root: str,
+        directory: str,
+        checksum_dir: str | None = None,
+        on_delivered: Callable[[str, int, int, int], None] = lambda topic, queue_id, count, size: None,
+    ) -> None:
+        self.book = TimerBook(
+            disk,
+            root,
+            precision_ms=config.timer_precision_ms,
+            roll_window_slots=config.timer_roll_window_slot,
+            log_file_size=config.mapped_file_size_timer_log,
+        )
+        self.account = TimerAccount(self.book, config, disk, clock, store, directory=directory, checksum_dir=checksum_dir)
+        self.entered_count = self.fired_count = self.damaged_count = 0
+        self._config = config
+        self._disk = disk
+        self._clock = clock
+        self._store = store
+        self._on_delivered = on_delivered
+        self._wake: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+        self._stopping = False
+        self._slot: _Slot | None = None
+        self._moved_position = 0
+        """While records are being appended again: where in the timer log that is."""
+        store.before_retention.append(self.keep_from)
+
+    # -- life
+
+    async def start(self) -> None:
+        """Repairs, and begins to deliver; the store is loaded. Raises: DiskError."""
+        self._wake = asyncio.Event()
+        if not self._config.timer_wheel_enable:
+            return
+        await self.account.load()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def shutdown(self) -> None:
+        """Ends delivering, after the batch under way. The account is written by save(), while the store still runs."""
+        self._stopping = True
+        if self._task is not None and self._wake is not None:
+            self._wake.set()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def save(self) -> None:
+        """Writes the account and gives up the files."""
+        try:
+            if self.account.loaded and self.book.has_files:
+                await self.account.checkpoint(self._pinned_offset)
+        except StoreError as error:
+            log.error("the timer's account is not up to date, the next start repairs it: %s", error)
+        self.book.close()
+
+    def message_arrived(self) -> None:
+        """A record came into the timer's topic. Called by the store's dispatch, from inside a commit."""
+        if self._wake is not None:
+            self._wake.set()
+
+    # -- for others
+
+    @property
+    def enter_behind_count(self) -> int:
+        """Records of the timer's topic that are not in the wheel yet."""
+        return max(self._store.max_offset(TOPIC, QUEUE_ID) - self.book.queue_offset, 0)
+
+    @property
+    def fire_behind_ms(self) -> int:
+        """How far the slots that fired are behind the clock."""
+        return max(self._clock.now_ms() - self.book.read_time_ms, 0) if self.book.has_files else 0
+
+    # -- turns
+
+    async def _run(self) -> None:
+        assert self._wake is not None
+        while not self._stopping:
+            self._wake.clear()
+            delay_ms: float = RETRY_MS
+            try:
+                async with self._lock:
+                    await self._turn()
+                delay_ms = self._delay_ms()
+            except StoreError as error:
+                log.error("the timer waits on: %s", error)
+            except Exception:
+                log.exception("the timer failed, it is tried again")
+            timer = self._clock.call_later(delay_ms, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()
+
+    async def _turn(self) -> None:
+        book = self.book
+        if not book.has_files:
+            book.read_time_ms = book.floor(self._clock.now_ms())
+        if book.read_time_ms > book.floor(self._clock.now_ms()):
+            await self._go_back()
+        if book.moving_to > book.moved_below:
+            await self._append_again()
+        await self._fire_due()
+        await self.account.checkpoint_sometimes(self._pinned_offset)
+
+    def _delay_ms(self) -> float:
+        if not self.book.has_files:
+            return IDLE_MS
+        now = self._clock.now_ms()
+        return min(self.book.floor(now) + self.book.precision_ms - now, WAIT_MS_MAX)
+
+    @property
+    def _pinned_offset(self) -> int | None:
+        """Copies of what fires again after a crash now begin here; None: at the log's end."""
+        return self._slot.scan_offset if self._slot is not None else None
+
+    async def _go_back(self) -> None:
+        """The wall clock has jumped back: slots that fired lie ahead again."""
+        book = self.book
+        floor = book.floor(self._clock.now_ms())
+        log.warning("the wall clock has jumped back by %d ms or more; timers follow it", book.read_time_ms - floor)
+        book.wheel.clear(floor, book.read_time_ms)
+        # The slots must be empty on the disk before the account says that they are still to come.
+        await self.account.checkpoint(self._pinned_offset)
+        book.read_time_ms = floor
+        await self.account.checkpoint(self._pinned_offset)
+
+    # -- entering
+
+    async def _enter_new(self) -> None:
+        """Everything that readers of the timer's topic may see by now is in the wheel."""
+        book, store = self.book, self._store
+        while (
+            not self._config.timer_stop_enqueue and book.queue_offset < store.max_offset(TOPIC, QUEUE_ID) and not self._stopping
+        ):
+            reading = store.get(TOPIC, QUEUE_ID, book.queue_offset, ENTER_COUNT_MAX, ENTER_BYTES_MAX)
+            result = reading if isinstance(reading, GetResult) else await reading
+            if result.status is not GetStatus.FOUND and result.next_begin_offset <= book.queue_offset:
+                raise StoreError(f"the timer's topic cannot be read at {book.queue_offset}: {result.status.name}")
+            if result.status is not GetStatus.FOUND:
+                log.error("entries %d to %d of the timer's topic are gone", book.queue_offset, result.next_begin_offset)
+            floor = book.floor(self._clock.now_ms())
+            for record in result.views:
+                self._enter(record, floor)
+            book.queue_offset = result.next_begin_offset
+            self.account.dirty = True
+            if book.log.pending_count >= PENDING_UNITS_MAX:
+                await self._disk.run(book.log.write)
+            await asyncio.sleep(0)
+        self.account.entered()
+
+    def _enter(self, record: bytes | memoryview, floor_ms: int) -> None:
+        message = timer_message(record)
+        if message is None:
+            log.error("the record at %d of the timer's topic names no destination or time", RecordView(record).physical_offset)
+            return
+        if self.account.has_fired_before(message):
+            return
+        view = message.view
+        recalls = message.recalls is not None
+        topic_hash = java_string_hash(message.topic)
+        self.book.place(message.out_ms, floor_ms, view.physical_offset, view.size, topic_hash, recalls=recalls)
+        self.account.metrics.add(message.topic, -1 if recalls else 1, self._clock.now_ms())
+        self.entered_count += 1
+
+    # -- firing
+
+    async def _fire_due(self) -> None:
+        """Enters what is new and fires the slots that are over."""
+        book = self.book
+        while not self._stopping:
+            # First the time, then the entering: whoever recalled before that time is seen.
+            floor = book.floor(self._clock.now_ms())
+            await self._enter_new()
+            if not book.has_files:
+                return
+            if self._config.timer_stop_dequeue or not self.account.may_fire:
+                return
+            time_ms = book.next_slot(floor, LOOK_COUNT_MAX)
+            if time_ms is not None:
+                await self._fire_slot(time_ms)
+            elif book.read_time_ms >= floor:
+                return
+            await asyncio.sleep(0)
+
+    async def _fire_slot(self, time_ms: int) -> None:
+        book, store = self.book, self._store
+        slot = self._slot
+        if slot is None or slot.time_ms != time_ms:
+            await self.account.checkpoint_before_firing()
+            slot = self._slot = _Slot(time_ms, store.max_physical_offset)
+        while True:
+            collected = await self._disk.run(book.collect, time_ms, slot.last_position)
+            slot.last_position = collected.last_position
+            slot.positions = slot.positions[slot.index :] + collected.positions
+            slot.index = 0
+            for begin in range(0, len(collected.marks), FIRE_COUNT_MAX):
+                await self._note_marks(slot, collected.marks[begin : begin + FIRE_COUNT_MAX])
+            while slot.index < len(slot.positions):
+                await self._fire_batch(slot)
+                if self._stopping:
+                    return
+            last = book.wheel.get(time_ms)
+            if last is None or last.last_position <= slot.last_position:
+                break
+        self._slot = None
+        book.read_time_ms = time_ms + book.precision_ms
+        self.account.dirty = True
+
+    async def _note_marks(self, slot: _Slot, positions: array[int]) -> None:
+        for position, unit in await self._disk.run(self.book.entries, positions):
+            message = await self._message(position, unit)
+            key = message.recalls if message is not None else None
+            if message is not None and key is not None:
+                slot.recalled.add((message.topic, key))
+                self.account.metrics.add(message.topic, 1, self._clock.now_ms())
+
+    async def _fire_batch(self, slot: _Slot) -> None:
+        """Fires the next messages of the slot, all or none. Raises: StoreError, nothing done then."""
+        entries = await self._disk.run(self.book.entries, slot.positions[slot.index : slot.index + FIRE_COUNT_MAX])
+        firing = _Firing()
+        size = done = 0
+        for position, unit in entries:
+            if done and size + unit.record_size > FIRE_BYTES_MAX:
+                break
+            message = await self._message(position, unit)
+            if message is not None:
+                self._decide(slot, unit, message, firing)
+                size += unit.record_size
+            done += 1
+        self._append(firing)
+        slot.fired_position = slot.positions[slot.index + done - 1]
+        slot.index += done
+        await asyncio.sleep(0)
+
+    def _decide(self, slot: _Slot, unit: TimerLogUnit, message: TimerMessage, firing: _Firing) -> None:
+        now_ms = self._clock.now_ms()
+        firing.changes.append((message.topic, 1 if unit.recalls else -1))
+        copy = self.account.copy_of(message, firing.taken, rolls=unit.rolls)
+        if copy is not None:
+            firing.taken[copy] += 1
+        elif unit.rolls:
+            firing.messages.append(put_back(message, enqueued_ms=unit.write_time_ms, now_ms=now_ms))
+        elif (message.topic, message.unique_key) not in slot.recalled:
+            firing.messages.append(delivered(message, enqueued_ms=unit.write_time_ms, now_ms=now_ms))
+
+    def _append(self, firing: _Firing, *, rescue: bool = False) -> None:
+        """Puts messages where they belong. Raises: StoreError, and nothing happened."""
+        if firing.messages:
+            plan = self._store.new_rescue_plan() if rescue else self._store.new_plan()
+            placed: list[tuple[str, int, int]] = []
+            try:
+                for message in firing.messages:
+                    try:
+                        planned = plan.add(message)
+                    except MessageIllegal as error:
+                        log.error("a timer message for %s cannot be delivered and is dropped: %s", message.topic, error)
+                    else:
+                        placed.append((message.topic, message.queue_id, planned.size))
+                self._store.write(plan)
+            except BaseException:
+                self._store.abort(plan)
+                raise
+            self._store.commit(plan)
+            self.fired_count += len(placed)
+            for topic, queue_id, size in placed:
+                self._on_delivered(topic, queue_id, 1, size)
+        self.account.take(firing.taken)
+        now_ms = self._clock.now_ms()
+        for topic, change in firing.changes:
+            self.account.metrics.add(topic, change, now_ms)
+        self.account.dirty = True
+
+    async def _message(self, position: int, unit: TimerLogUnit) -> TimerMessage | None:
+        """The message of an entry; None when it lives on in a later record, or is damaged: then others go on."""
+        if unit.physical_offset < self.book.moved_below or self._is_moved(position, unit):
+            return None
+        try:
+            reading = self._store.record(unit.physical_offset, unit.record_size)
+            record = await reading if isinstance(reading, Awaitable) else reading
+        except RecordCorrupt as error:
+            self.damaged_count += 1
+            log.error("a timer message is damaged and cannot be delivered: %s", error)
+            return None
+        message = timer_message(record) if record is not None else None
+        if message is None:
+            self.damaged_count += 1
+            log.error("the log has no timer message at %d, where the timer log has one", unit.physical_offset)
+        return message
+
+    # -- what retention is about to delete
+
+    def _is_moved(self, position: int, unit: TimerLogUnit) -> bool:
+        return position < self._moved_position and unit.physical_offset < self.book.moving_to
+
+    def _has_fired(self, position: int, unit: TimerLogUnit) -> bool:
+        """It is of the slot under way, and done. Marks are needed until the slot is over."""
+        slot = self._slot
+        return slot is not None and unit.slot_time_ms == slot.time_ms and not unit.recalls and position <= slot.fired_position
+
+    async def keep_from(self, offset: int) -> int:
+        """What waits in the log below this offset is appended again, and certainly on the disk. Returns: 0 when that failed.
+
+        Source: our decision (reliability promise F7); the original loses timers whose log goes before they roll.
+        """
+        if self._task is None or not self.book.has_files or offset <= self.book.moved_below:
+            return offset
+        async with self._lock:
+            try:
+                await self._enter_new()
+                if self.enter_behind_count:
+                    log.error("timerStopEnqueue is on: messages not in the wheel yet keep their part of the log")
+                    return 0
+                self.book.moving_to = offset
+                await self._append_again()
+            except StoreError as error:
+                log.error("timers of the oldest part of the log could not be appended again: %s", error)
+                return 0
+        return 0 if self._stopping else offset
+
+    async def _append_again(self) -> None:
+        """Puts the timers below `moving_to` back into the timer; a crash meanwhile goes on with it. Slots fire in between."""
+        book = self.book
+        await self.account.checkpoint(self._pinned_offset)
+        self.account.pin()
+        self._moved_position = 0
+        position: int | None = 0
+        moved = 0
+        while position is not None and not self._stopping:
+            await self._disk.run(book.log.write)
+            units, following = await self._disk.run(book.pending_below, book.moving_to, position, FIRE_COUNT_MAX)
+            firing = _Firing()
+            for at, unit in units:
+                message = await self._message(at, unit) if not self._has_fired(at, unit) else None
+                if message is None:
+                    continue
+                firing.changes.append((message.topic, 1 if unit.recalls else -1))
+                copy = self.account.copy_of(message, firing.taken, rolls=None)
+                if copy is not None:
+                    firing.taken[copy] += 1
+                else:
+                    firing.messages.append(put_back(message, enqueued_ms=unit.write_time_ms, now_ms=self._clock.now_ms()))
+            self._append(firing, rescue=True)
+            moved += len(firing.messages)
+            position = following
+            self._moved_position = following if following is not None else book.log.end
+            if self._slot is None:
+                await self._fire_due()
+        if self._stopping:
+            return
+        await self._enter_new()
+        book.moved_below = book.moving_to
+        self.account.unpin()
+        await self.account.checkpoint(self._pinned_offset)
+        self._moved_position = 0
+        if moved:
+            log.info("%d timers below %d of the log were appended again before it is deleted", moved, book.moved_below)
