@@ -35,7 +35,8 @@ class Copies:
 
         `rolls`: it would be put back (True), delivered (False), either (None).
         """
-        for put_back in (False, True) if rolls is None else (rolls,):
+        # A message that was put back and delivered later: its own copy is the one in the timer, that one's the delivered.
+        for put_back in (True, False) if rolls is None else (rolls,):
             key = copy_key(message, put_back=put_back)
             if self._found.get(key, 0) > taken.get(key, 0):
                 return key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gantry.errors import ProtocolError, StoreDamaged, StoreReadOnly
 from gantry.model import topic_validator
@@ -31,6 +31,13 @@ SCAN_BYTES_MAX = 64 << 20
 """How much of the log a start may have to look through for copies; a slot that alone fills more is looked through whole."""
 FOREIGN_MARGIN_MS = 60_000
 CLEAN_INTERVAL_MS = 30_000
+
+
+class SlotUnderWay(Protocol):
+    """A slot that has begun to fire: the log's end at its begin, and what its messages changed of the counts since."""
+
+    scan_offset: int
+    changes: Counter[str]
 
 
 class TimerAccount:
@@ -87,7 +94,7 @@ class TimerAccount:
             log.error("the timer had come to %d in its topic, which has %d to %d", book.queue_offset, first, end)
         book.queue_offset = min(max(book.queue_offset, first), end)
         await self._look_for_copies(scan_from)
-        self._copies_until_ms = book.floor(self._clock.now_ms()) + book.precision_ms
+        self._copies_until_ms = max(book.floor(self._clock.now_ms()), book.read_time_ms) + book.precision_ms
         self._enter_until = end
         self.loaded = True
         if found is not Found.NOTHING:
@@ -175,17 +182,17 @@ class TimerAccount:
 
     # -- checkpoints
 
-    async def checkpoint_sometimes(self, slot_offset: int | None) -> None:
+    async def checkpoint_sometimes(self, slot: SlotUnderWay | None) -> None:
         book = self._book
         if not book.has_files or (book.state is not None and not self.dirty and not self._log_is_far()):
             return
         now_ms = self._clock.monotonic_ms()
         if now_ms - self._saved_ms >= self._config.timer_flush_interval_ms:
-            await self.checkpoint(slot_offset)
+            await self.checkpoint(slot)
         if now_ms - self._cleaned_ms >= CLEAN_INTERVAL_MS:
             self._cleaned_ms = now_ms
             if await self._disk.run(book.forget_below, self._store.min_physical_offset):
-                await self.checkpoint(slot_offset)
+                await self.checkpoint(slot)
             await self._disk.run(book.remove_files)
 
     async def checkpoint_before_firing(self) -> None:
@@ -197,16 +204,21 @@ class TimerAccount:
         state = self._book.state
         return state is not None and self._store.max_physical_offset - state.scan_offset > SCAN_BYTES_MAX
 
-    async def checkpoint(self, slot_offset: int | None) -> None:
+    async def checkpoint(self, slot: SlotUnderWay | None) -> None:
         """Makes the account certain. Raises: StoreError; then the account on the disk is the one before."""
         book = self._book
         self._saved_ms = self._clock.monotonic_ms()
         await self._disk.run(book.sync_log)
         state = book.account()
-        state.scan_offset = min(
-            offset for offset in (self._pin, slot_offset, self._store.max_physical_offset) if offset is not None
-        )
         state.counts = self.metrics.copy()
+        offsets = [self._store.max_physical_offset]
+        if self._pin is not None:
+            offsets.append(self._pin)
+        if slot is not None:
+            offsets.append(slot.scan_offset)
+            for topic, change in slot.changes.items():
+                state.counts[topic].count -= change
+        state.scan_offset = min(offsets)
         if not await self._store.flush():
             raise StoreReadOnly("the log is not on the disk, so nothing can be said of what the timer did with it")
         await self._disk.run(book.save, state)

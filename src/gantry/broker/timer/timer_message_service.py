@@ -26,6 +26,7 @@ from gantry._core import java_string_hash
 from gantry.errors import MessageIllegal, RecordCorrupt, StoreError
 from gantry.model import StoreMessage, topic_validator
 from gantry.protocol.disk.timer_log_unit import NO_POSITION, TimerLogUnit
+from gantry.protocol.disk.timer_wheel_slot import WHEEL_SLOTS
 from gantry.protocol.message.record import RecordView
 from gantry.store import GetResult, GetStatus
 from gantry.store.timer import TimerBook
@@ -56,9 +57,18 @@ IDLE_MS = 60_000
 
 
 class _Slot:
-    """A slot being fired. `index` says how many of its `positions` are done; `scan_offset` is the log's end at its begin."""
+    """A slot being fired (`SlotUnderWay` for the account). `index` says how many of its `positions` are done; `scan_offset` is the log's end at its begin."""
 
-    __slots__ = ("fired_position", "index", "last_position", "positions", "recalled", "scan_offset", "time_ms")
+    __slots__ = (
+        "changes",
+        "fired_position",
+        "index",
+        "last_position",
+        "positions",
+        "recalled",
+        "scan_offset",
+        "time_ms",
+    )
 
     def __init__(self, time_ms: int, scan_offset: int) -> None:
         self.time_ms = time_ms
@@ -67,6 +77,8 @@ class _Slot:
         self.index = 0
         self.fired_position = self.last_position = NO_POSITION
         self.recalled: set[tuple[str, str]] = set()
+        self.changes: Counter[str] = Counter()
+        """Of the counts by topic, since its begin: a crash now lets it begin again."""
 
 
 class _Firing:
@@ -84,6 +96,7 @@ class TimerMessageService:
     """The timer of one broker. Source: TimerMessageStore (5.5).
 
     start() repairs what a crash left; then message_arrived() wakes it. Nothing is done while timerWheelEnable is off.
+    `wheel_slots` is for tests; the official wheel has one size.
     """
 
     def __init__(
@@ -97,6 +110,7 @@ class TimerMessageService:
         directory: str,
         checksum_dir: str | None = None,
         on_delivered: Callable[[str, int, int, int], None] = lambda topic, queue_id, count, size: None,
+        wheel_slots: int = WHEEL_SLOTS,
     ) -> None:
         self.book = TimerBook(
             disk,
@@ -104,6 +118,7 @@ class TimerMessageService:
             precision_ms=config.timer_precision_ms,
             roll_window_slots=config.timer_roll_window_slot,
             log_file_size=config.mapped_file_size_timer_log,
+            slot_count=wheel_slots,
         )
         self.account = TimerAccount(self.book, config, disk, clock, store, directory=directory, checksum_dir=checksum_dir)
         self.entered_count = self.fired_count = self.damaged_count = 0
@@ -143,7 +158,7 @@ class TimerMessageService:
         """Writes the account and gives up the files."""
         try:
             if self.account.loaded and self.book.has_files:
-                await self.account.checkpoint(self._pinned_offset)
+                await self.account.checkpoint(self._slot)
         except StoreError as error:
             log.error("the timer's account is not up to date, the next start repairs it: %s", error)
         self.book.close()
@@ -190,12 +205,14 @@ class TimerMessageService:
         book = self.book
         if not book.has_files:
             book.read_time_ms = book.floor(self._clock.now_ms())
-        if book.read_time_ms > book.floor(self._clock.now_ms()):
-            await self._go_back()
+        if self._slot is not None and self.account.may_fire:
+            # It was over when it began, whatever the clock says since, and is done before anything else.
+            await self._fire_slot(self._slot.time_ms)
+        await self._follow_clock()
         if book.moving_to > book.moved_below:
             await self._append_again()
         await self._fire_due()
-        await self.account.checkpoint_sometimes(self._pinned_offset)
+        await self.account.checkpoint_sometimes(self._slot)
 
     def _delay_ms(self) -> float:
         if not self.book.has_files:
@@ -203,21 +220,19 @@ class TimerMessageService:
         now = self._clock.now_ms()
         return min(self.book.floor(now) + self.book.precision_ms - now, WAIT_MS_MAX)
 
-    @property
-    def _pinned_offset(self) -> int | None:
-        """Copies of what fires again after a crash now begin here; None: at the log's end."""
-        return self._slot.scan_offset if self._slot is not None else None
-
-    async def _go_back(self) -> None:
-        """The wall clock has jumped back: slots that fired lie ahead again."""
+    async def _follow_clock(self) -> int:
+        """The slot that is now. When the wall clock has jumped back, slots that fired lie ahead again, and are forgotten."""
         book = self.book
         floor = book.floor(self._clock.now_ms())
+        if floor >= book.read_time_ms:
+            return floor
         log.warning("the wall clock has jumped back by %d ms or more; timers follow it", book.read_time_ms - floor)
         book.wheel.clear(floor, book.read_time_ms)
         # The slots must be empty on the disk before the account says that they are still to come.
-        await self.account.checkpoint(self._pinned_offset)
+        await self.account.checkpoint(self._slot)
         book.read_time_ms = floor
-        await self.account.checkpoint(self._pinned_offset)
+        await self.account.checkpoint(self._slot)
+        return await self._follow_clock()
 
     # -- entering
 
@@ -233,7 +248,7 @@ class TimerMessageService:
                 raise StoreError(f"the timer's topic cannot be read at {book.queue_offset}: {result.status.name}")
             if result.status is not GetStatus.FOUND:
                 log.error("entries %d to %d of the timer's topic are gone", book.queue_offset, result.next_begin_offset)
-            floor = book.floor(self._clock.now_ms())
+            floor = await self._follow_clock()
             for record in result.views:
                 self._enter(record, floor)
             book.queue_offset = result.next_begin_offset
@@ -270,6 +285,8 @@ class TimerMessageService:
                 return
             if self._config.timer_stop_dequeue or not self.account.may_fire:
                 return
+            # Meanwhile the clock may have jumped back.
+            floor = min(floor, await self._follow_clock())
             time_ms = book.next_slot(floor, LOOK_COUNT_MAX)
             if time_ms is not None:
                 await self._fire_slot(time_ms)
@@ -307,6 +324,7 @@ class TimerMessageService:
             key = message.recalls if message is not None else None
             if message is not None and key is not None:
                 slot.recalled.add((message.topic, key))
+                slot.changes[message.topic] += 1
                 self.account.metrics.add(message.topic, 1, self._clock.now_ms())
 
     async def _fire_batch(self, slot: _Slot) -> None:
@@ -323,6 +341,8 @@ class TimerMessageService:
                 size += unit.record_size
             done += 1
         self._append(firing)
+        for topic, change in firing.changes:
+            slot.changes[topic] += change
         slot.fired_position = slot.positions[slot.index + done - 1]
         slot.index += done
         await asyncio.sleep(0)
@@ -415,7 +435,7 @@ class TimerMessageService:
     async def _append_again(self) -> None:
         """Puts the timers below `moving_to` back into the timer; a crash meanwhile goes on with it. Slots fire in between."""
         book = self.book
-        await self.account.checkpoint(self._pinned_offset)
+        await self.account.checkpoint(self._slot)
         self.account.pin()
         self._moved_position = 0
         position: int | None = 0
@@ -445,7 +465,7 @@ class TimerMessageService:
         await self._enter_new()
         book.moved_below = book.moving_to
         self.account.unpin()
-        await self.account.checkpoint(self._pinned_offset)
+        await self.account.checkpoint(self._slot)
         self._moved_position = 0
         if moved:
             log.info("%d timers below %d of the log were appended again before it is deleted", moved, book.moved_below)

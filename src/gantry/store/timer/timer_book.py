@@ -198,7 +198,7 @@ class TimerBook:
                 fresh = True
         else:
             window = self.roll_window_slots * step
-            base = min(self.read_time_ms + step, floor_ms)
+            base = max(min(self.read_time_ms + step, floor_ms), self.read_time_ms)
             over = slot_ms - base - window
             if over >= 0:
                 magic |= MAGIC_ROLL
