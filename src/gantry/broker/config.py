@@ -206,6 +206,48 @@ class BrokerConfig(StoreKeys):
     )
     default_query_max_num: int = key("defaultQueryMaxNum", 32, doc="Messages a query by unique key looks for.", minimum=1)
 
+    # -- popping
+    pop_polling_size: int = key(
+        "popPollingSize", 1024, doc="Pops that may wait for one queue id of a topic and group; further ones are answered full.",
+        minimum=1,
+    )  # fmt: skip
+    max_pop_polling_size: int = key(
+        "maxPopPollingSize", 100_000, doc="Pops that may wait in all; further ones are answered full.", minimum=1
+    )
+    pop_from_retry_probability: int = key(
+        "popFromRetryProbability", 20, doc="Share of pops that look into the retry topic first.", unit="%", minimum=0,
+        maximum=100, reloadable=True,
+    )  # fmt: skip
+    enable_retry_topic_v2: bool = key(
+        "enableRetryTopicV2", False, doc="Name the retry topics of pops group+topic and not group_topic.", reloadable=True
+    )
+    retrieve_message_from_pop_retry_topic_v1: bool = key(
+        "retrieveMessageFromPopRetryTopicV1", True, doc="With enableRetryTopicV2: half of the pops look into the old name.",
+        reloadable=True,
+    )  # fmt: skip
+    enable_pop_message_threshold: bool = key(
+        "enablePopMessageThreshold", False, doc="Stop handing out messages of a queue while too many are out.", reloadable=True
+    )
+    pop_inflight_message_threshold: int = key(
+        "popInflightMessageThreshold", 10_000, doc="How many messages of a queue may be out then.", minimum=1, reloadable=True
+    )
+    pop_out_count_max: int = key(
+        "popOutCountMax", 4_000_000, doc="Popped messages that may be out in all; beyond that pops are answered full.",
+        minimum=1, reloadable=True,
+    )  # fmt: skip
+    init_pop_offset_by_check_msg_in_mem: bool = key(
+        "initPopOffsetByCheckMsgInMem", True, doc="A new group begins at the first message while that is in memory.",
+        reloadable=True,
+    )  # fmt: skip
+    pop_response_return_actual_retry_topic: bool = key(
+        "popResponseReturnActualRetryTopic", False, doc="Show retried messages under the name of their retry topic.",
+        reloadable=True,
+    )  # fmt: skip
+    pop_journal_bytes_max: int = key(
+        "popJournalBytesMax", 16 * 1024 * 1024, doc="Journal of popped messages that is ended by a snapshot.", unit="bytes",
+        minimum=4096,
+    )  # fmt: skip
+
     # -- offsets and delays
     flush_consumer_offset_interval: int = key(
         "flushConsumerOffsetInterval", 5000, doc="Time between two writes of consumerOffset.json.", unit="ms", minimum=10

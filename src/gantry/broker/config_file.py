@@ -37,6 +37,8 @@ class ConfigFile:
         self._checksum_path = (
             None if checksum_dir is None else posixpath.join(checksum_dir, posixpath.basename(path) + ".crc32")
         )
+        self.before_replace: Callable[[bytes], Callable[[], None]] | None = None
+        """Told the new content before it takes the old one's place; what it returns is done off the loop, before that."""
         self._version = 0
         self._saved = 0
         self._writing: asyncio.Task[None] | None = None
@@ -87,10 +89,13 @@ class ConfigFile:
         await asyncio.sleep(0)
         version = self._version
         data = json_dialect.encode(self._value(), pretty=True)
-        await self._disk.run(self._replace, data)
+        first = None if self.before_replace is None else self.before_replace(data)
+        await self._disk.run(self._replace, data, first)
         self._saved = max(self._saved, version)
 
-    def _replace(self, data: bytes) -> None:
+    def _replace(self, data: bytes, first: Callable[[], None] | None) -> None:
+        if first is not None:
+            first()
         make_dirs_synced(self._disk, posixpath.dirname(self.path))
         if self._checksum_path is not None:
             make_dirs_synced(self._disk, posixpath.dirname(self._checksum_path))

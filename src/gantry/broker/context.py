@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .message_request_mode_manager import MessageRequestModeManager
     from .offset.consumer_offset_manager import ConsumerOffsetManager
     from .outer_api import BrokerOuterAPI
+    from .pop import PopRoom
     from .registration import Registration
     from .replicas import Replicas
     from .schedule.schedule_message_service import ScheduleMessageService
@@ -82,6 +83,7 @@ class BrokerContext(msgspec.Struct):
     config_updates: ConfigUpdates
     request_modes: MessageRequestModeManager
     transactions: TransactionService
+    pop: PopRoom
     address: str
     store_host: tuple[str, int]
     started_ms: int = 0

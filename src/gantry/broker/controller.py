@@ -33,11 +33,12 @@ from .config_updates import ConfigUpdates
 from .consumer_filter import ConsumerFilterManager
 from .context import BrokerContext
 from .hot import BusyPoll, HotEngine, HotIngest, HotTurn
-from .long_polling import PullRequestHold
+from .long_polling import PullRequestHold, Watches
 from .message_request_mode_manager import MessageRequestModeManager
 from .name_servers import NameServers, system_lookup
 from .offset import ConsumerOffsetManager
 from .outer_api import BrokerOuterAPI
+from .pop import PopRoom
 from .processor.table import RequestTables
 from .registration import Registration
 from .replicas import Replicas
@@ -118,6 +119,7 @@ class BrokerController:
         )
         stats = build_broker_stats(config, clock, topics)
         self._registration = Registration(config, clock, topics, outer_api)
+        subscriptions = SubscriptionGroupManager(config, disk, clock, directory=paths.config, checksum_dir=checksum_dir)
         offsets = ConsumerOffsetManager(config, disk, clock, directory=paths.config, checksum_dir=checksum_dir)
         transactions = TransactionService(
             config,
@@ -130,6 +132,7 @@ class BrokerController:
             make_parked_topic=lambda: topics.create_if_absent(PARKED),
             on_stored=stats.topic_put,
         )
+        self._watches = Watches(self._watch)
         self.context = BrokerContext(
             config=config,
             clock=clock,
@@ -137,7 +140,7 @@ class BrokerController:
             disk=disk,
             store=store,
             topics=topics,
-            subscriptions=SubscriptionGroupManager(config, disk, clock, directory=paths.config, checksum_dir=checksum_dir),
+            subscriptions=subscriptions,
             offsets=offsets,
             consumer_filters=ConsumerFilterManager(config, disk, clock, directory=paths.config, checksum_dir=checksum_dir),
             consumers=client_manager.consumers,
@@ -174,12 +177,26 @@ class BrokerController:
             config_updates=ConfigUpdates(config, disk, clock),
             request_modes=MessageRequestModeManager(disk, directory=paths.config, checksum_dir=checksum_dir),
             transactions=transactions,
+            pop=PopRoom(
+                config,
+                disk,
+                clock,
+                store,
+                topics,
+                subscriptions,
+                offsets,
+                stats,
+                own_directory=paths.own,
+                config_directory=paths.config,
+                checksum_dir=checksum_dir,
+                watch=self._watches.watch,
+            ),
             address="",
             store_host=(_ip_or_loopback(config.broker_ip1), config.listen_port),
             on_topic_change=lambda names: self._registration.topics_changed(names),
             config_changed=self._config_changed,
         )
-        self.context.long_polling.on_watch = self._watch
+        self.context.long_polling.on_watch = self._watches.watch
         client_manager.consumers.on_group_gone = self.context.consumer_filters.unregister
         for queue_id in range(store.delay_levels.level_max):
             store.watch(topic_validator.SCHEDULE_TOPIC, queue_id, True)
@@ -201,8 +218,10 @@ class BrokerController:
         self._life = Lifecycle()
         self._life.add("connections to others", stop=client.close)
         self._life.add("store", start=self._load, stop=store.shutdown)
+        self._life.add("popped messages' journal", stop=self.context.pop.close)
         self._life.add("metadata files", start=self._start_saving, stop=self._save_all)
         self._life.add("store writing", start=store.start)
+        self._life.add("popped messages", start=self.context.pop.start, stop=self.context.pop.shutdown)
         self._life.add("delay levels", start=self.context.schedule.start, stop=self.context.schedule.shutdown)
         self._life.add("transactions", start=transactions.start, stop=transactions.shutdown)
         self._life.add("timer", start=self.context.timer.start, stop=self.context.timer.shutdown)
@@ -272,6 +291,7 @@ class BrokerController:
                 table.load()
             context.transactions.metrics.load()
             context.offsets.bring_down_to(context.store.max_offset)
+            await context.pop.load()
         except BaseException:
             await context.store.shutdown()
             raise
@@ -294,6 +314,7 @@ class BrokerController:
         # The offsets of delays and transactions that may be written are those whose messages are on the disk.
         await self.context.timer.save()
         await self.context.store.flush()
+        self.context.pop.account.settle()
         self.context.transactions.note_positions()
         for file in [*self._files(), self.context.schedule.file, self.context.transactions.metrics.file]:
             try:
@@ -308,6 +329,7 @@ class BrokerController:
             context.subscriptions.file,
             context.offsets.file,
             context.consumer_filters.file,
+            context.pop.order_infos.file,
             context.request_modes.file,
         ]
 
@@ -337,6 +359,7 @@ class BrokerController:
         self._server.stop_listening()
         self._fast_server.stop_listening()
         self.context.long_polling.close()
+        self.context.pop.answer_held()
 
     def _make_server(self, table: RequestTable) -> RemotingServer:
         return RemotingServer(
@@ -352,6 +375,7 @@ class BrokerController:
 
     def _channel_closed(self, channel: Channel) -> None:
         self.context.long_polling.channel_closed(channel.id)
+        self.context.pop.channel_closed(channel.id)
         self.context.client_manager.on_channel_closed(channel)
 
     def _message_arrived(
@@ -359,6 +383,7 @@ class BrokerController:
     ) -> None:
         context = self.context
         context.long_polling.message_arrived(topic, queue_id, next_offset, tags_code, store_timestamp, properties)
+        context.pop.message_arrived(topic, queue_id, tags_code)
         if topic == topic_validator.SCHEDULE_TOPIC:
             context.schedule.message_arrived(queue_id)
         elif topic == topic_validator.TIMER_TOPIC:

@@ -63,6 +63,28 @@ def is_retry_topic(topic: str) -> bool:
     return topic.startswith(RETRY_GROUP_TOPIC_PREFIX)
 
 
+def pop_retry_topic_v1(topic: str, group: str) -> str:
+    """Topic that holds what `group` popped of `topic` and did not acknowledge in time."""
+    return f"{RETRY_GROUP_TOPIC_PREFIX}{group}_{topic}"
+
+
+def pop_retry_topic_v2(topic: str, group: str) -> str:
+    """As v1, with a separator that no name can contain: group and topic can be told apart again."""
+    return f"{RETRY_GROUP_TOPIC_PREFIX}{group}+{topic}"
+
+
+def is_pop_retry_topic_v2(topic: str) -> bool:
+    return topic.startswith(RETRY_GROUP_TOPIC_PREFIX) and "+" in topic
+
+
+def normal_topic(topic: str, group: str) -> str:
+    """The topic whose messages a POP retry topic of `group` holds; any other topic is its own."""
+    for prefix in (f"{RETRY_GROUP_TOPIC_PREFIX}{group}+", f"{RETRY_GROUP_TOPIC_PREFIX}{group}_"):
+        if topic.startswith(prefix):
+            return topic[len(prefix) :]
+    return topic
+
+
 def is_dlq_topic(topic: str) -> bool:
     return topic.startswith(DLQ_GROUP_TOPIC_PREFIX)
 

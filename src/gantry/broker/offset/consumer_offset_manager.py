@@ -45,6 +45,8 @@ class ConsumerOffsetManager:
         self.table: dict[str, dict[int, int]] = {}
         self.pull_table: dict[str, dict[int, int]] = {}
         self.reset_table: dict[str, dict[int, int]] = {}
+        self.on_moved: Callable[[str, str, int, int], None] = lambda topic, group, queue_id, offset: None
+        """Told topic, group, queue id and offset when an operator, and no consumer, has set an offset."""
         self.file = ConfigFile(
             disk, posixpath.join(directory, "consumerOffset.json"), self.to_json_value, checksum_dir=checksum_dir
         )
@@ -162,6 +164,7 @@ class ConsumerOffsetManager:
         self.reset_table.setdefault(topic + SEPARATOR + group, {})[queue_id] = offset
         log.info("reset offset OK. Topic=%s, group=%s, queueId=%d, resetOffset=%d", topic, group, queue_id, offset)
         self.table.setdefault(topic + SEPARATOR + group, {})[queue_id] = offset
+        self.on_moved(topic, group, queue_id, offset)
         self._count_change()
 
     def take_reset_offset(self, topic: str, group: str, queue_id: int) -> int | None:
@@ -188,6 +191,8 @@ class ConsumerOffsetManager:
         offsets = self.table.get(topic + SEPARATOR + source_group)
         if offsets is not None:
             self.table[topic + SEPARATOR + target_group] = dict(offsets)
+            for queue_id, offset in offsets.items():
+                self.on_moved(topic, target_group, queue_id, offset)
             self._count_change()
 
     def _remove(self, keys: list[str]) -> None:

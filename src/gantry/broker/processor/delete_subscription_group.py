@@ -30,6 +30,7 @@ class DeleteSubscriptionGroupProcessor:
         broker.subscriptions.delete(group)
         if header.clean_offset:
             broker.offsets.remove_group(group)
+            broker.pop.forget_group(group)
             await broker.offsets.file.flush()
         broker.stats.group_deleted(group)
         await broker.subscriptions.file.flush()

@@ -45,6 +45,7 @@ class DeleteTopicProcessor:
             # The topic goes first: nothing can be sent to it any more while its queues are removed.
             broker.topics.delete(name)
             broker.offsets.remove_topic(name)
+            broker.pop.forget_topic(name)
             broker.stats.topic_deleted(name)
             broker.transactions.metrics.forget(name)
         await broker.store.delete_topics(set(doomed))

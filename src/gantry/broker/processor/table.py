@@ -19,12 +19,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from gantry.protocol.remoting.codes import RequestCode
+from gantry.protocol.remoting.header.ack_message import AckMessageRequestHeader
+from gantry.protocol.remoting.header.change_message_invisibletime import ChangeInvisibleTimeRequestHeader
 from gantry.protocol.remoting.header.consumer_send_msg_back import ConsumerSendMsgBackRequestHeader
 from gantry.protocol.remoting.header.end_transaction import EndTransactionRequestHeader
 from gantry.protocol.remoting.header.get_consumer_list_by_group import GetConsumerListByGroupRequestHeader
 from gantry.protocol.remoting.header.get_earliest_msg_storetime import GetEarliestMsgStoretimeRequestHeader
 from gantry.protocol.remoting.header.get_max_offset import GetMaxOffsetRequestHeader
 from gantry.protocol.remoting.header.get_min_offset import GetMinOffsetRequestHeader
+from gantry.protocol.remoting.header.notification import NotificationRequestHeader
+from gantry.protocol.remoting.header.peek_message import PeekMessageRequestHeader
+from gantry.protocol.remoting.header.polling_info import PollingInfoRequestHeader
+from gantry.protocol.remoting.header.pop_message import PopMessageRequestHeader
 from gantry.protocol.remoting.header.pull_message import PullMessageRequestHeader
 from gantry.protocol.remoting.header.query_consumer_offset import QueryConsumerOffsetRequestHeader
 from gantry.protocol.remoting.header.search_offset import SearchOffsetRequestHeader
@@ -35,6 +41,9 @@ from gantry.protocol.remoting.header.update_consumer_offset import UpdateConsume
 from gantry.runtime.remoting_server import RequestTable
 
 from ..context import BrokerContext
+from .ack_message import AckMessageProcessor
+from .batch_ack_message import BatchAckMessageProcessor
+from .change_message_invisibletime import ChangeInvisibleTimeProcessor
 from .check_client_config import CheckClientConfigProcessor
 from .consumer_send_msg_back import ConsumerSendMsgBackProcessor
 from .end_transaction import EndTransactionProcessor
@@ -44,6 +53,11 @@ from .get_max_offset import GetMaxOffsetProcessor
 from .get_min_offset import GetMinOffsetProcessor
 from .heart_beat import HeartBeatProcessor
 from .lock_batch_mq import LockBatchMqProcessor
+from .notification import NotificationProcessor
+from .peek_message import PeekMessageProcessor
+from .polling_info import PollingInfoProcessor
+from .pop_message import PopMessageProcessor
+from .pop_rollback import PopRollbackProcessor
 from .pull_message import PullMessageProcessor
 from .query_assignment import QueryAssignmentProcessor
 from .query_consumer_offset import QueryConsumerOffsetProcessor
@@ -72,6 +86,15 @@ ROWS: tuple[Row, ...] = (
     Row(RequestCode.GET_MAX_OFFSET, GetMaxOffsetRequestHeader, GetMaxOffsetProcessor),
     Row(RequestCode.GET_MIN_OFFSET, GetMinOffsetRequestHeader, GetMinOffsetProcessor),
     Row(RequestCode.GET_EARLIEST_MSG_STORETIME, GetEarliestMsgStoretimeRequestHeader, GetEarliestMsgStoretimeProcessor),
+    # -- popping -----------------------------------------------------------------------------------------------------
+    Row(RequestCode.POP_MESSAGE, PopMessageRequestHeader, PopMessageProcessor, fast_port=False),
+    Row(RequestCode.PEEK_MESSAGE, PeekMessageRequestHeader, PeekMessageProcessor, fast_port=False),
+    Row(RequestCode.NOTIFICATION, NotificationRequestHeader, NotificationProcessor, fast_port=False),
+    Row(RequestCode.POLLING_INFO, PollingInfoRequestHeader, PollingInfoProcessor, fast_port=False),
+    Row(RequestCode.ACK_MESSAGE, AckMessageRequestHeader, AckMessageProcessor),
+    Row(RequestCode.BATCH_ACK_MESSAGE, None, BatchAckMessageProcessor),
+    Row(RequestCode.CHANGE_MESSAGE_INVISIBLETIME, ChangeInvisibleTimeRequestHeader, ChangeInvisibleTimeProcessor),
+    Row(RequestCode.POP_ROLLBACK, None, PopRollbackProcessor),
     # -- clients: heartbeats, groups, locks --------------------------------------------------------------------------
     Row(RequestCode.HEART_BEAT, None, HeartBeatProcessor),
     Row(RequestCode.UNREGISTER_CLIENT, UnregisterClientRequestHeader, UnregisterClientProcessor),

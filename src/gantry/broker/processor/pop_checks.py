@@ -1,0 +1,126 @@
+"""What every request of the POP family is asked first, in the official order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gantry.errors import BrokerError, RemoteProtocolError
+from gantry.model import SubscriptionData, SubscriptionGroupConfig, TopicConfig, names, perm_name
+from gantry.model.heartbeat import EXPRESSION_TAG, SUB_ALL
+from gantry.protocol.filter import build_subscription
+from gantry.protocol.remoting.codes import ResponseCode
+from gantry.runtime.remoting_server import RequestContext
+
+from .pull_message import Matches, tag_filter
+from .remarks import suggest
+
+if TYPE_CHECKING:
+    from ..context import BrokerContext
+
+OUT_OF_TIME_MS = 500
+"""How much later than its own end a pop may come in. Source: PopMessageRequestHeader.isTimeoutTooMuch (5.3)."""
+
+
+def check_readable(broker: BrokerContext, what: str) -> None:
+    """Raises: BrokerError."""
+    config = broker.config
+    if not perm_name.is_readable(config.broker_permission):
+        raise BrokerError(ResponseCode.NO_PERMISSION, f"the broker[{config.broker_ip1}] {what} message is forbidden")
+
+
+def find_topic(broker: BrokerContext, name: str) -> TopicConfig:
+    """Raises: BrokerError."""
+    topic = broker.topics.select(name)
+    if topic is None:
+        raise BrokerError(ResponseCode.TOPIC_NOT_EXIST, f"topic[{name}] not exist, apply first please! {suggest()}")
+    return topic
+
+
+def check_topic_and_group(
+    broker: BrokerContext, ctx: RequestContext, topic_name: str, group_name: str, queue_id: int
+) -> tuple[TopicConfig, SubscriptionGroupConfig]:
+    """Topic readable, queue there, group there and allowed to consume. Raises: BrokerError."""
+    topic = find_topic(broker, topic_name)
+    if not perm_name.is_readable(topic.perm):
+        raise BrokerError(ResponseCode.NO_PERMISSION, f"the topic[{topic_name}] peeking message is forbidden")
+    if queue_id >= topic.read_queue_nums:
+        raise BrokerError(ResponseCode.INVALID_PARAMETER, illegal_queue(ctx, topic, queue_id))
+    group = broker.subscriptions.find(group_name)
+    if group is None:
+        raise BrokerError(
+            ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, f"subscription group [{group_name}] does not exist, {suggest()}"
+        )
+    if not group.consume_enable:
+        raise BrokerError(ResponseCode.NO_PERMISSION, f"subscription group no permission, {group_name}")
+    return topic, group
+
+
+def check_queue(ctx: RequestContext, topic: TopicConfig, queue_id: int) -> None:
+    """For requests about one message. Raises: BrokerError."""
+    if not 0 <= queue_id < topic.read_queue_nums:
+        raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, illegal_queue(ctx, topic, queue_id))
+
+
+def illegal_queue(ctx: RequestContext, topic: TopicConfig, queue_id: int) -> str:
+    return (
+        f"queueId[{queue_id}] is illegal, topic:[{topic.topic_name}] topicConfig.readQueueNums:[{topic.read_queue_nums}] "
+        f"consumer:[/{ctx.channel.remote_address}]"
+    )
+
+
+def subscription_filter(
+    broker: BrokerContext, topic: str, group: str, expression: str | None, expression_type: str | None
+) -> Matches | None:
+    """The filter over tag hashes that a pop asks for; None lets everything pass. Raises: BrokerError."""
+    try:
+        subscription = build_subscription(topic, expression, expression_type)
+        retry = build_subscription(pop_retry_topic(broker, topic, group), SUB_ALL, expression_type)
+    except RemoteProtocolError:
+        raise _not_parsed() from None
+    broker.consumers.compensate_subscription(group, topic, subscription)
+    broker.consumers.compensate_subscription(group, retry.topic, retry)
+    return expression_filter(subscription)
+
+
+def expression_filter(subscription: SubscriptionData) -> Matches | None:
+    """Raises: BrokerError for a type of expression that cannot be read here."""
+    if subscription.expression_type and subscription.expression_type != EXPRESSION_TAG:
+        raise _not_parsed()
+    return tag_filter(subscription)
+
+
+def _not_parsed() -> BrokerError:
+    return BrokerError(ResponseCode.SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed")
+
+
+def pop_retry_topic(broker: BrokerContext, topic: str, group: str) -> str:
+    """The retry topic that messages of `topic` are given back to."""
+    build = names.pop_retry_topic_v2 if broker.config.enable_retry_topic_v2 else names.pop_retry_topic_v1
+    return build(topic, group)
+
+
+def retry_topics(broker: BrokerContext, topic: str, group: str) -> list[str]:
+    """Every retry topic a pop may look into; the one in use first."""
+    topics = [pop_retry_topic(broker, topic, group)]
+    if broker.config.enable_retry_topic_v2 and broker.config.retrieve_message_from_pop_retry_topic_v1:
+        topics.append(names.pop_retry_topic_v1(topic, group))
+    return topics
+
+
+def watched_queues(
+    broker: BrokerContext, topic: TopicConfig, group: str, queue_id: int, *, retry: bool
+) -> list[tuple[str, int]]:
+    """The queues whose arrivals concern a request that waits; a retry topic need not be there yet."""
+    queue_ids = range(topic.read_queue_nums) if queue_id < 0 else (queue_id,)
+    watched = [(topic.topic_name, each) for each in queue_ids]
+    if retry:
+        for name in retry_topics(broker, topic.topic_name, group):
+            config = broker.topics.select(name)
+            watched += [(name, each) for each in range(config.read_queue_nums if config is not None else 1)]
+    return watched
+
+
+def wait_ms(broker: BrokerContext, born_time: int, poll_time: int) -> int:
+    """How long a request that found nothing may still wait; not above zero: not at all."""
+    left = (born_time or broker.clock.now_ms()) + poll_time - broker.clock.now_ms()
+    return min(left, poll_time, broker.config.suspend_timeout_millis_max)
