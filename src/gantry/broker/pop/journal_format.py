@@ -12,8 +12,8 @@ Shape of a journal record: crc32 (u4, of all that follows) | length (u2 of the b
     8 offsets  u4 crc32, u8 size
     9 chain    u8 generation, u8 bytes of the journal before
 
-A snapshot: magic (8 bytes), u4 crc32 of the rest, u8 length of the rest; then u4 + JSON head (queues, known offsets, slot count),
-then the four columns of the ledger, little-endian: queue i4, offset i8, pop time i8, deadline i8.
+A snapshot: magic (8 bytes), u4 crc32 of the rest, u8 length of the rest; then u4 + JSON head (queues, known offsets, slot
+count), then the four columns of the ledger, little-endian: queue i4, offset i8, pop time i8, deadline i8.
 """
 
 from __future__ import annotations

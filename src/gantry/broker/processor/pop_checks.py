@@ -11,7 +11,8 @@ from gantry.protocol.filter import build_subscription
 from gantry.protocol.remoting.codes import ResponseCode
 from gantry.runtime.remoting_server import RequestContext
 
-from .pull_message import Matches, tag_filter
+from ..consumer_filter import tag_filter
+from ..pop.take import Matches
 from .remarks import suggest
 
 if TYPE_CHECKING:

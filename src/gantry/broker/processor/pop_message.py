@@ -15,7 +15,7 @@ from gantry.protocol.remoting.header.pop_message import PopMessageRequestHeader,
 from gantry.runtime.remoting_server import RequestContext
 
 from ..long_polling import HeldPop
-from ..pop.take import Take
+from ..pop.take import Matches, Take
 from .pop_checks import (
     OUT_OF_TIME_MS,
     check_readable,
@@ -26,7 +26,6 @@ from .pop_checks import (
     wait_ms,
     watched_queues,
 )
-from .pull_message import Matches
 
 if TYPE_CHECKING:
     from ..context import BrokerContext

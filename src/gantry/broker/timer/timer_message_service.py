@@ -57,7 +57,10 @@ IDLE_MS = 60_000
 
 
 class _Slot:
-    """A slot being fired (`SlotUnderWay` for the account). `index` says how many of its `positions` are done; `scan_offset` is the log's end at its begin."""
+    """A slot being fired (`SlotUnderWay` for the account).
+
+    `index` says how many of its `positions` are done; `scan_offset` is the log's end at its begin.
+    """
 
     __slots__ = (
         "changes",

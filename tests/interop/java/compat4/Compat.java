@@ -13,6 +13,10 @@ final class Compat {
         consumer.setMessageModel(MessageModel.BROADCASTING);
     }
 
+    static void pop(DefaultMQPushConsumer consumer, int batch, long invisibleMs) {
+        throw new UnsupportedOperationException("the 4.x client does not pop");
+    }
+
     static void createTopic(DefaultMQProducer producer, String topic, int queues) throws Exception {
         producer.createTopic(producer.getCreateTopicKey(), topic, queues);
     }

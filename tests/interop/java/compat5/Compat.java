@@ -14,6 +14,13 @@ final class Compat {
         consumer.setMessageModel(MessageModel.BROADCASTING);
     }
 
+    /** The broker says which queues, and the consumer pops where it says so. */
+    static void pop(DefaultMQPushConsumer consumer, int batch, long invisibleMs) {
+        consumer.setClientRebalance(false);
+        consumer.setPopBatchNums(batch);
+        consumer.setPopInvisibleTime(invisibleMs);
+    }
+
     static void createTopic(DefaultMQProducer producer, String topic, int queues) throws Exception {
         producer.createTopic(producer.getCreateTopicKey(), topic, queues, new HashMap<>());
     }

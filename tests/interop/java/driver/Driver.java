@@ -58,6 +58,7 @@ public final class Driver {
         PushConsumers consumers = new PushConsumers(wire);
         Transactions transactions = new Transactions(producers, wire);
         Pulls pulls = new Pulls();
+        Pops pops = new Pops();
         Map<String, Operation> all = new HashMap<>();
         all.put("producer_start", producers::start);
         all.put("producer_stop", producers::stop);
@@ -84,6 +85,12 @@ public final class Driver {
         all.put("seek_start", pulls::seekStart);
         all.put("seek_stop", pulls::seekStop);
         all.put("seek", pulls::seek);
+        all.put("pop_start", pops::start);
+        all.put("pop_stop", pops::stop);
+        all.put("pop", pops::pop);
+        all.put("pop_ack", pops::ack);
+        all.put("pop_batch_ack", pops::batchAck);
+        all.put("pop_change", pops::change);
         return all;
     }
 }

@@ -43,6 +43,9 @@ final class PushConsumers {
         if (request.flag("broadcasting")) {
             Compat.broadcasting(consumer);
         }
+        if (request.flag("pop")) {
+            Compat.pop(consumer, request.integer("batch", 32), request.number("invisible_ms", 60_000));
+        }
         String expression = request.text("expression", "*");
         if (request.flag("sql")) {
             consumer.subscribe(request.text("topic"), MessageSelector.bySql(expression));
