@@ -245,7 +245,7 @@ class BrokerConfig(StoreKeys):
     )  # fmt: skip
     pop_journal_bytes_max: int = key(
         "popJournalBytesMax", 16 * 1024 * 1024, doc="Journal of popped messages that is ended by a snapshot.", unit="bytes",
-        minimum=4096,
+        minimum=256,
     )  # fmt: skip
 
     # -- offsets and delays
