@@ -16,7 +16,7 @@ import pytest
 
 from gantry.testing import MemoryDisk, SeededRng, VirtualClock
 from tests.crash.record import record
-from tests.unit.broker.pop_rig import PopRig, Popped
+from tests.unit.broker.pop_rig import Popped, PopRig
 
 FIRST_SEED = int(os.environ.get("GANTRY_STOP_FIRST", "100"))
 MORE_SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("GANTRY_STOP_SEEDS", "0")))

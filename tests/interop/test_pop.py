@@ -16,7 +16,7 @@ import pytest
 
 from . import accounting
 from .bench import Bench
-from .cluster import TOPOLOGIES, Cluster, ask, uncommitted
+from .cluster import TOPOLOGIES, Cluster, ask, has_route, uncommitted
 from .conftest import SELECTED
 from .driver import Crew, Driver, eventually
 
@@ -27,6 +27,7 @@ REVIVED_S = 30.0
 """The official broker gives back what came due within some seconds; ours at once."""
 
 _SET_MESSAGE_REQUEST_MODE = 401
+_UPDATE_AND_CREATE_TOPIC = 17
 _PEEK_MESSAGE = 200052
 _NOTIFICATION = 200054
 _POLLING_INFO = 200055
@@ -288,3 +289,25 @@ def test_raw_answers(bench: Bench) -> None:
     assert ask(address, 200053, change)[0] == 208
     code, fields, _ = ask(address, 200053, {**change, "offset": "1"})
     assert (code, fields["invisibleTime"]) == (0, "1000")
+
+
+def test_the_most_urgent_messages_are_popped_first(bench: Bench) -> None:
+    """The priority of a message is its queue; with another kind of message it counts for nothing."""
+    fields = {
+        "topic": bench.topic, "defaultTopic": "TBW102", "readQueueNums": "4", "writeQueueNums": "4", "perm": "6",
+        "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0", "order": "false", "attributes": "+message.type=PRIORITY",
+    }  # fmt: skip
+    code, _, _ = ask(bench.cluster.broker.address, _UPDATE_AND_CREATE_TOPIC, fields)
+    assert code == 0
+    sender = bench.producer(bench.drivers[0])
+    eventually(
+        lambda: has_route(bench.cluster.namesrv_address, bench.cluster.broker.address, bench.topic),
+        10,
+        "the topic has no route",
+    )
+    urgency = [0, 2, 1, 7, 3, 0]
+    results = sender.send([{"body": f"p{n}-{i}", "priority": n} for i, n in enumerate(urgency)])
+    assert [each["queue"] for each in results] == [min(n, 3) for n in urgency]
+    popper = Popper(bench)
+    order = [popper.until(1, count=1)[0]["body"] for _ in urgency]
+    assert order == ["p7-3", "p3-4", "p2-1", "p1-2", "p0-0", "p0-5"]

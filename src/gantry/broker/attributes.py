@@ -12,12 +12,12 @@ from collections.abc import Mapping
 import msgspec
 
 from gantry.errors import BrokerError
+from gantry.model.topic_config import MESSAGE_TYPE
 from gantry.protocol.remoting.codes import ResponseCode
 
 LONG_MAX = 2**63 - 1
 
 MESSAGE_TYPES = ("UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED", "PRIORITY", "LITE")
-MESSAGE_TYPE = "message.type"
 MIXED = "MIXED"
 
 

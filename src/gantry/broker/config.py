@@ -218,6 +218,13 @@ class BrokerConfig(StoreKeys):
         "popFromRetryProbability", 20, doc="Share of pops that look into the retry topic first.", unit="%", minimum=0,
         maximum=100, reloadable=True,
     )  # fmt: skip
+    pop_from_retry_probability_for_priority: int = key(
+        "popFromRetryProbabilityForPriority", 0, doc="The same for pops of a topic of priorities.", unit="%", minimum=0,
+        maximum=100, reloadable=True,
+    )  # fmt: skip
+    priority_order_asc: bool = key(
+        "priorityOrderAsc", True, doc="The greatest priority is the most urgent; false: the smallest.", reloadable=True
+    )
     enable_retry_topic_v2: bool = key(
         "enableRetryTopicV2", False, doc="Name the retry topics of pops group+topic and not group_topic.", reloadable=True
     )

@@ -38,5 +38,13 @@ class SubscriptionGroupConfig(msgspec.Struct, rename="camel"):
     subscription_data_set: list[SimpleSubscriptionData] | None = None
     attributes: dict[str, str] = msgspec.field(default_factory=dict)
 
+    @property
+    def priority_factor(self) -> int:
+        """How many of a hundred pops of a topic of priorities look at the most urgent queue first."""
+        try:
+            return int(self.attributes.get("priority.factor", "100"))
+        except ValueError:
+            return 100
+
     def copy(self) -> SubscriptionGroupConfig:
         return msgspec.structs.replace(self, attributes=dict(self.attributes), group_retry_policy=dict(self.group_retry_policy))

@@ -8,6 +8,8 @@ from gantry.model import perm_name, sys_flag
 
 SINGLE_TAG = "SINGLE_TAG"
 MULTI_TAG = "MULTI_TAG"
+MESSAGE_TYPE = "message.type"
+OTHER_KEEPING = {"queue.type": "BatchCQ", "cleanup.policy": "COMPACTION"}
 
 
 class TopicConfig(msgspec.Struct, rename="camel"):
@@ -27,6 +29,19 @@ class TopicConfig(msgspec.Struct, rename="camel"):
 
     def copy(self) -> TopicConfig:
         return msgspec.structs.replace(self, attributes=dict(self.attributes))
+
+    @property
+    def message_type(self) -> str:
+        """The kind of messages the topic is made for, an official name in capitals."""
+        return self.attributes.get(MESSAGE_TYPE, "UNSPECIFIED").upper()
+
+    @property
+    def other_keeping(self) -> str | None:
+        """The attribute by which an official broker keeps this topic in files that are not read here; None for the usual."""
+        for name, value in OTHER_KEEPING.items():
+            if self.attributes.get(name) == value:
+                return f"{name}={value}"
+        return None
 
     @property
     def is_unit(self) -> bool:

@@ -180,6 +180,9 @@ cdef void scan_properties(const uint8_t* data, Py_ssize_t size, Scan* scan) noex
                 elif last == c'C':
                     if _ends_with(data, i, "TIMER_DELAY_SEC", 15):
                         scan.rare = True
+                elif last == c'_':
+                    if _ends_with(data, i, "_SYS_MSG_PRIORITY_", 18):
+                        scan.rare = True
         else:
             if name_end >= 0 and i > name_end + 1:
                 name = data + begin

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from gantry.model import message_const
@@ -357,3 +358,45 @@ async def test_the_fast_port_does_not_pop(rig: PopRig) -> None:
     for code, offered in ((200050, False), (200052, False), (200054, False), (200051, True), (200151, True)):
         answer = await rig.client.invoke(f"127.0.0.1:{port}", RemotingCommand.request(code), 3000)
         assert (answer.code != ResponseCode.REQUEST_CODE_NOT_SUPPORTED) is offered, code
+
+
+async def priority_rig(rig: PopRig) -> None:
+    topic = rig.context.topics.select("T")
+    assert topic is not None
+    rig.context.topics.update_all([msgspec.structs.replace(topic, attributes={"message.type": "PRIORITY"})])
+    for priority in (0, 2, 1, 9, -1, "high"):
+        answer = await rig.send(
+            "T", b"p%s" % str(priority).encode(), queue_id=1, properties={"_SYS_MSG_PRIORITY_": str(priority)}
+        )
+        assert (answer.ext_fields or {})["queueId"] == str({0: 0, 2: 2, 1: 1, 9: 3}.get(priority, 1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("ascending", "wanted"), [(True, [3, 2, 1, 1, 1, 0, 0]), (False, [0, 0, 1, 1, 1, 2, 3])])
+async def test_pops_of_a_topic_of_priorities_begin_with_the_most_urgent(ascending: bool, wanted: list[int]) -> None:
+    async with PopRig(priority_order_asc=ascending) as rig:
+        await rig.heartbeat("T")
+        await rig.send("T", b"0")
+        await priority_rig(rig)
+        assert [(await rig.pop(max_msg_nums=1))[0].queue_id for _ in wanted] == wanted
+
+
+async def test_a_priority_counts_for_nothing_beside_order_and_delay(rig: PopRig) -> None:
+    for other in ({"__SHARDINGKEY": "k"}, {"TRAN_MSG": "true", "PGROUP": "p"}, {"DELAY": "1"}):
+        await rig.send("T", b"x", queue_id=1, properties={"_SYS_MSG_PRIORITY_": "3", **other})
+    (ordered,) = await rig.messages("T", 1)
+    assert "_SYS_MSG_PRIORITY_" not in ordered.properties
+    assert await rig.messages("T", 3) == []
+
+
+@pytest.mark.parametrize("attributes", [{"queue.type": "BatchCQ"}, {"cleanup.policy": "COMPACTION"}])
+async def test_topics_that_an_official_broker_keeps_otherwise_are_refused_by_name(
+    rig: PopRig, attributes: dict[str, str]
+) -> None:
+    topic = rig.context.topics.select("T")
+    assert topic is not None
+    rig.context.topics.update_all([msgspec.structs.replace(topic, attributes=attributes)])
+    pulled, popped_, sent = await rig.pull("T"), await rig.ask(rig.pop_request()), await rig.send("T")
+    for answer in (pulled, popped_, sent):
+        assert answer.code == ResponseCode.NO_PERMISSION
+        ((name, value),) = attributes.items()
+        assert f"the topic[T] has {name}={value}" in (answer.remark or "")

@@ -763,7 +763,7 @@ cdef class HotEngine:
         lane.read_queue_nums = config.read_queue_nums
         lane.write_queue_nums = config.write_queue_nums
         lane.usable = (
-            config.topic_filter_type == _SINGLE_TAG and not topic_validator.is_not_allowed_send_topic(lane.name)
+            config.topic_filter_type == _SINGLE_TAG and config.other_keeping is None and not topic_validator.is_not_allowed_send_topic(lane.name)
         )
         return 0
 

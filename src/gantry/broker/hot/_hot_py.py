@@ -75,6 +75,7 @@ _RARE_NAMES = tuple(
         message_const.TIMER_DELAY_MS + "\x01",
         message_const.TIMER_DELAY_SEC + "\x01",
         message_const.TIMER_DELIVER_MS + "\x01",
+        message_const.PRIORITY + "\x01",
     )
 )
 
@@ -341,6 +342,7 @@ class HotEngine:
             or name[0] == "%"
             or (queue_id >= topic.write_queue_nums and queue_id >= topic.read_queue_nums)
             or topic.topic_filter_type != topic_config.SINGLE_TAG
+            or topic.other_keeping is not None
             or topic_validator.is_not_allowed_send_topic(name)
         )
 

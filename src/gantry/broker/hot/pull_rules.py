@@ -42,7 +42,7 @@ def pull_rule(broker: BrokerContext, group_name: str, topic_name: str, own: Subs
     """
     topic = broker.topics.table.get(topic_name)
     group = broker.subscriptions.table.get(group_name)
-    if topic is None or group is None or not perm_name.is_readable(topic.perm):
+    if topic is None or group is None or not perm_name.is_readable(topic.perm) or topic.other_keeping:
         return None
     subscription = own
     if own is None:

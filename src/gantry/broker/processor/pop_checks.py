@@ -13,7 +13,7 @@ from gantry.runtime.remoting_server import RequestContext
 
 from ..consumer_filter import tag_filter
 from ..pop.take import Matches
-from .remarks import suggest
+from .remarks import kept_otherwise, suggest
 
 if TYPE_CHECKING:
     from ..context import BrokerContext
@@ -42,6 +42,8 @@ def check_topic_and_group(
 ) -> tuple[TopicConfig, SubscriptionGroupConfig]:
     """Topic readable, queue there, group there and allowed to consume. Raises: BrokerError."""
     topic = find_topic(broker, topic_name)
+    if topic.other_keeping is not None:
+        raise BrokerError(ResponseCode.NO_PERMISSION, kept_otherwise(topic))
     if not perm_name.is_readable(topic.perm):
         raise BrokerError(ResponseCode.NO_PERMISSION, f"the topic[{topic_name}] peeking message is forbidden")
     if queue_id >= topic.read_queue_nums:

@@ -7,7 +7,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from gantry.errors import BrokerError, MQError, StoreError
-from gantry.model import TopicConfig
+from gantry.model import SubscriptionGroupConfig, TopicConfig
+from gantry.model.message_type import PRIORITY
 from gantry.protocol.message import pop_handle
 from gantry.protocol.remoting.codes import ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
@@ -61,7 +62,7 @@ class PopMessageProcessor:
     ) -> RemotingCommand | None:
         """One try. `held` is the wait this try ends, None for the first one; `expired` says that it may not wait again."""
         try:
-            topic, matches = self._check(ctx, header, held)
+            topic, group, matches = self._check(ctx, header, held)
         except BrokerError as refused:
             response = request.reply(refused.response_code, refused.remark)
             response.ext_fields = PopMessageResponseHeader().encode()
@@ -70,7 +71,7 @@ class PopMessageProcessor:
         full = self._broker.pop.account.ledger.out_count >= self._broker.config.pop_out_count_max
         if not full:
             try:
-                await self._take(take, topic, header)
+                await self._take(take, topic, group, header)
             except StoreError as error:
                 log.error("a pop of group %s in %s ended early: %s", header.consumer_group, header.topic, error)
                 if not take.records:
@@ -87,7 +88,7 @@ class PopMessageProcessor:
 
     def _check(
         self, ctx: RequestContext, header: PopMessageRequestHeader, held: HeldPop | None
-    ) -> tuple[TopicConfig, Matches | None]:
+    ) -> tuple[TopicConfig, SubscriptionGroupConfig, Matches | None]:
         broker, config = self._broker, self._broker.config
         if held is None and broker.clock.now_ms() - header.born_time - header.poll_time > OUT_OF_TIME_MS:
             raise BrokerError(ResponseCode.POLLING_TIMEOUT, f"the broker[{config.broker_ip1}] pop message is timeout too much")
@@ -96,10 +97,10 @@ class PopMessageProcessor:
             raise BrokerError(
                 ResponseCode.INVALID_PARAMETER, f"the broker[{config.broker_ip1}] pop message's num is greater than {COUNT_MAX}"
             )
-        topic, _ = check_topic_and_group(broker, ctx, header.topic, header.consumer_group, header.queue_id)
+        topic, group = check_topic_and_group(broker, ctx, header.topic, header.consumer_group, header.queue_id)
         if held is not None:
-            return topic, held.matches
-        return topic, subscription_filter(broker, header.topic, header.consumer_group, header.exp, header.exp_type)
+            return topic, group, held.matches
+        return topic, group, subscription_filter(broker, header.topic, header.consumer_group, header.exp, header.exp_type)
 
     def _new_take(self, header: PopMessageRequestHeader, matches: Matches | None) -> Take:
         self._pops += 1
@@ -119,10 +120,14 @@ class PopMessageProcessor:
 
     # -- taking
 
-    async def _take(self, take: Take, topic: TopicConfig, header: PopMessageRequestHeader) -> None:
+    async def _take(
+        self, take: Take, topic: TopicConfig, group: SubscriptionGroupConfig, header: PopMessageRequestHeader
+    ) -> None:
         config = self._broker.config
         start = self._broker.rng.randrange(100)
-        retry_first = start < config.pop_from_retry_probability and not header.order
+        by_priority = topic.message_type == PRIORITY and not header.order and start < group.priority_factor
+        probability = config.pop_from_retry_probability_for_priority if by_priority else config.pop_from_retry_probability
+        retry_first = start < probability and not header.order
         # One of the two retry topics a request: both would have the same flag in the answer where clients look for offsets.
         retry = pop_retry_topic(self._broker, header.topic, header.consumer_group)
         candidates = retry_topics(self._broker, header.topic, header.consumer_group)
@@ -131,16 +136,19 @@ class PopMessageProcessor:
         if retry_first:
             await self._take_topic(take, self._broker.topics.select(retry), start)
         if header.queue_id < 0:
-            await self._take_topic(take, topic, start)
+            await self._take_topic(take, topic, 0 if by_priority else start)
         else:
             await self._broker.pop.taker.take_queue(take, topic.topic_name, header.queue_id)
         if not retry_first and not take.is_full and not header.order:
             await self._take_topic(take, self._broker.topics.select(retry), start)
 
     async def _take_topic(self, take: Take, topic: TopicConfig | None, start: int) -> None:
-        if topic is not None:
-            for each in range(topic.read_queue_nums):
-                await self._broker.pop.taker.take_queue(take, topic.topic_name, (start + each) % topic.read_queue_nums)
+        """Queue after queue, beginning `start` behind the most urgent one: the number of a queue is its priority."""
+        if topic is None:
+            return
+        count = topic.read_queue_nums
+        for each in reversed(range(count)) if self._broker.config.priority_order_asc else range(count):
+            await self._broker.pop.taker.take_queue(take, topic.topic_name, (start + each) % count)
 
     # -- answers
 

@@ -21,7 +21,7 @@ from ..consumer_filter import PullFilter, tag_filter
 from ..long_polling import HeldPull
 from ..subscription.subscription_group_manager import FORBIDDEN_READ_BIT
 from .pull_expression import expression_filter, not_parsed, registered_filter
-from .remarks import not_supported, suggest, topic_not_exist
+from .remarks import kept_otherwise, not_supported, suggest, topic_not_exist
 
 if TYPE_CHECKING:
     from ..context import BrokerContext
@@ -141,6 +141,8 @@ class PullMessageProcessor:
         topic = broker.topics.select(header.topic)
         if topic is None:
             raise BrokerError(ResponseCode.TOPIC_NOT_EXIST, topic_not_exist(header.topic))
+        if topic.other_keeping is not None:
+            raise BrokerError(ResponseCode.NO_PERMISSION, kept_otherwise(topic))
         if not perm_name.is_readable(topic.perm):
             raise PullForbidden(FORBIDDEN_TOPIC, f"the topic[{header.topic}] pulling message is forbidden")
         if not 0 <= header.queue_id < topic.read_queue_nums:

@@ -16,6 +16,13 @@ def topic_not_exist(topic: str) -> str:
     return f"topic[{topic}] not exist, apply first please!{suggest()}"
 
 
+def kept_otherwise(topic: TopicConfig) -> str:
+    return (
+        f"the topic[{topic.topic_name}] has {topic.other_keeping}: an official broker keeps it in files not read here. "
+        "Consume it with that broker, and give the topic another name here"
+    )
+
+
 def group_not_exist(group: str) -> str:
     return f"subscription group not exist, {group} {suggest()}"
 

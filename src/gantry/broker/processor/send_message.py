@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from gantry.errors import BrokerError, DiskFull, LocalProtocolError, MessageIllegal, RemoteProtocolError, StoreError
 from gantry.model import StoreMessage, TopicConfig, message_const, names, perm_name, sys_flag, topic_config, topic_validator
+from gantry.model.message_type import PRIORITY, message_type, priority_of
 from gantry.protocol.message.batch import decode_batch, join_properties
 from gantry.protocol.message.message_id import offset_msg_id
 from gantry.protocol.message.properties import PROPERTIES_SIZE_MAX, decode_properties, encode_properties, find_property
@@ -30,7 +31,7 @@ from ..timer.deliver_time import TIMER_PROPERTIES, forget_time, is_timed
 from ..topic.topic_config_manager import retry_topic_config
 from ..transaction.half_message import MARKS_SIZE_MAX, is_half, to_half_topic
 from . import put_answer, timed_send
-from .remarks import describe_topic, group_not_exist, topic_not_exist
+from .remarks import describe_topic, group_not_exist, kept_otherwise, topic_not_exist
 
 if TYPE_CHECKING:
     from ..context import BrokerContext
@@ -100,6 +101,8 @@ class SendMessageProcessor:
         if topic_validator.is_not_allowed_send_topic(name):
             raise BrokerError(ResponseCode.NO_PERMISSION, f"Sending message to topic[{name}] is forbidden.")
         topic = topics.select(name) or await self._create_topic(ctx, header)
+        if topic.other_keeping is not None:
+            raise BrokerError(ResponseCode.NO_PERMISSION, kept_otherwise(topic))
         if header.queue_id >= max(topic.write_queue_nums, topic.read_queue_nums):
             raise BrokerError(
                 ResponseCode.INVALID_PARAMETER,
@@ -161,6 +164,12 @@ class SendMessageProcessor:
         self._refuse_not_supported(properties, flags)
         if topic.topic_filter_type == topic_config.MULTI_TAG:
             flags |= sys_flag.MULTI_TAGS
+        priority = priority_of(properties)
+        if priority >= 0:
+            if message_type(properties) == PRIORITY:
+                queue_id = min(priority, max(topic.write_queue_nums - 1, 0))
+            else:
+                del properties[message_const.PRIORITY]
         unique_key = properties.get(message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX)
         if unique_key is None:
             unique_key = broker.unique_ids.next_id(broker.clock.now_ms())

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from gantry.errors import BrokerError
 from gantry.model import perm_name
-from gantry.model.topic_config import MULTI_TAG, SINGLE_TAG, TopicConfig
+from gantry.model.topic_config import MESSAGE_TYPE, MULTI_TAG, SINGLE_TAG, TopicConfig
 from gantry.model.topic_validator import validate_topic
 from gantry.protocol.remoting.codes import ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.create_topic import CreateTopicRequestHeader
 
-from ..attributes import MESSAGE_TYPE, MIXED, TOPIC_ATTRIBUTES, alter_attributes, parse_attributes
+from ..attributes import MIXED, TOPIC_ATTRIBUTES, alter_attributes, parse_attributes
 
 if TYPE_CHECKING:
     from gantry.runtime.remoting_server import RequestContext
@@ -70,6 +70,12 @@ async def update_topics(broker: BrokerContext, wanted: list[tuple[TopicConfig, M
             raise BrokerError(ResponseCode.INVALID_PARAMETER, "MIXED message type is not supported.")
         known = broker.topics.select(topic.topic_name)
         topic.attributes = alter_attributes(TOPIC_ATTRIBUTES, None if known is None else known.attributes, attribute_changes)
+        if topic.other_keeping is not None and (known is None or known.other_keeping is None):
+            raise BrokerError(
+                ResponseCode.INVALID_PARAMETER,
+                f"The topic[{topic.topic_name}] cannot have {topic.other_keeping}: this broker keeps topics in simple consume "
+                "queues and deletes by age.",
+            )
         if topic != known:
             changed.append(topic)
     if changed:

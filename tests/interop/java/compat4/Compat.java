@@ -17,6 +17,10 @@ final class Compat {
         throw new UnsupportedOperationException("the 4.x client does not pop");
     }
 
+    static void priority(org.apache.rocketmq.common.message.Message message, int priority) {
+        throw new UnsupportedOperationException("the 4.x client knows no priorities");
+    }
+
     static void createTopic(DefaultMQProducer producer, String topic, int queues) throws Exception {
         producer.createTopic(producer.getCreateTopicKey(), topic, queues);
     }

@@ -38,6 +38,10 @@ final class Compat {
         }
     }
 
+    static void priority(Message message, int priority) {
+        message.setPriority(priority);
+    }
+
     static String recallHandle(SendResult sent) {
         return sent.getRecallHandle();
     }

@@ -217,6 +217,9 @@ final class Producers {
         if (one.text("timer", null) != null) {
             Compat.timer(message, one.text("timer"), one.number("time"));
         }
+        if (one.integer("priority", -1) >= 0) {
+            Compat.priority(message, one.integer("priority"));
+        }
         if (one.text("property", null) != null) {
             message.putUserProperty("interop", one.text("property"));
         }
