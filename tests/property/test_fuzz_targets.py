@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gantry.protocol.filter.sql92 import parser
 from gantry.store.recovery import Recovery
 from tests.fuzz.__main__ import TARGETS
 
@@ -56,6 +57,13 @@ def wrong(real: Callable[..., Any], change: Callable[[Any], Any]) -> Callable[..
 def test_a_wrong_codec_is_told(name: str, function: str, change: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     module = target(name)
     monkeypatch.setattr(module, function, wrong(getattr(module, function), change))
+    with pytest.raises(AssertionError):
+        check_seeds(module)
+
+
+def test_a_filter_that_forgets_its_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = target("sql_expressions")
+    monkeypatch.setattr(parser._Parser, "_not", lambda self, operand, position: self._as_boolean(operand))
     with pytest.raises(AssertionError):
         check_seeds(module)
 

@@ -9,7 +9,7 @@ from gantry.model import SubscriptionData, message_const
 from gantry.model.heartbeat import SUB_ALL
 from gantry.protocol.filter.sql92 import SqlFilter
 from gantry.protocol.message.properties import decode_properties
-from gantry.protocol.message.record import RecordView
+from gantry.protocol.message.record import record_properties
 
 from .consumer_filter_manager import ConsumerFilterManager
 from .record_filter import ExpressionFilter, RecordFilter
@@ -51,7 +51,7 @@ class RetryExpressionFilter:
         return compiled is None or compiled.matches(properties)
 
     def matches_record(self, record: bytes | memoryview) -> bool:
-        return self.matches(decode_properties(RecordView(record).properties))
+        return self.matches(decode_properties(record_properties(record)))
 
 
 def tag_filter(subscription: SubscriptionData) -> Callable[[int], bool] | None:

@@ -8,8 +8,11 @@ from typing import Protocol
 from gantry.errors import FilterExpressionError
 from gantry.model.heartbeat import EXPRESSION_SQL92
 from gantry.protocol.filter.sql92 import SqlFilter, compile_sql
-from gantry.protocol.message.properties import decode_properties
-from gantry.protocol.message.record import RecordView
+from gantry.protocol.message.properties import decode_properties, find_property
+from gantry.protocol.message.record import record_properties
+
+_FOUND_SINGLY_MAX = 4
+"""Properties that are looked for one by one; for more than these all of a message are read."""
 
 
 def compile_expression(expression: str, expression_type: str) -> SqlFilter:
@@ -35,10 +38,11 @@ class RecordFilter(Protocol):
 class ExpressionFilter:
     """A SQL92 expression over stored records; two of the same compiled one are equal. Source: ExpressionMessageFilter (5.5)."""
 
-    __slots__ = ("_filter",)
+    __slots__ = ("_filter", "_names")
 
     def __init__(self, compiled: SqlFilter) -> None:
         self._filter = compiled
+        self._names = [(name, name.encode()) for name in compiled.names] if len(compiled.names) <= _FOUND_SINGLY_MAX else None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ExpressionFilter) and other._filter is self._filter
@@ -54,4 +58,12 @@ class ExpressionFilter:
         return self._filter.matches(properties)
 
     def matches_record(self, record: bytes | memoryview) -> bool:
-        return self._filter.matches(decode_properties(RecordView(record).properties))
+        data = record_properties(record)
+        if self._names is None:
+            return self._filter.matches(decode_properties(data))
+        properties = {}
+        for name, encoded in self._names:
+            value = find_property(data, encoded)
+            if value is not None:
+                properties[name] = value.decode("utf-8", "replace")
+        return self._filter.matches(properties)

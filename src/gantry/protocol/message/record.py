@@ -239,6 +239,19 @@ class RecordView:
         return (self.store_host_bytes + self.physical_offset.to_bytes(8, "big", signed=True)).hex().upper()
 
 
+def record_properties(record: bytes | memoryview) -> bytes:
+    """The encoded property string of one whole record that was checked before; a third of the cost of a RecordView."""
+    flags = record[39]  # the low byte of sysFlag, big-endian at 36
+    at = 84 + (_V6_EXTRA if flags & sys_flag.BORN_HOST_V6 else 0) + (_V6_EXTRA if flags & sys_flag.STORE_HOST_V6 else 0)
+    (body_length,) = _I4.unpack_from(record, at)
+    at += 4 + body_length
+    if record[7] == MAGIC_V2 & 0xFF:
+        at += 2 + (record[at] << 8 | record[at + 1])
+    else:
+        at += 1 + record[at]
+    return bytes(record[at + 2 :])
+
+
 def decode_record(buffer: bytes | memoryview, start: int = 0, *, check_crc: bool = False) -> MessageExt:
     """The record at `start` as a message; the body stays as stored (compressed where sysFlag says so).
 

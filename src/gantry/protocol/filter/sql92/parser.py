@@ -51,10 +51,12 @@ _CONSTANTS = {"TRUE": True, "FALSE": False, "NULL": None}
 
 
 class Parsed(NamedTuple):
-    """`tests` is the number of comparisons; `ignored_from` the position of what follows the expression, -1 for nothing."""
+    """`tests` is the number of comparisons, `names` are the properties it looks at, in the order they come; `ignored_from`
+    is the position of what follows the expression, -1 for nothing."""
 
     root: Node
     tests: int
+    names: tuple[str, ...]
     ignored_from: int
 
 
@@ -76,11 +78,12 @@ class _Parser:
         self._token = self._lexer.token(0)
         self._parentheses = 0
         self._tests = 0
+        self._names: dict[str, None] = {}
 
     def parse(self) -> Parsed:
         root = self._as_boolean(self._disjunction())
         ignored = -1 if self._token.kind is Kind.END else self._token.begin
-        return Parsed(root, max(self._tests, 1), ignored)
+        return Parsed(root, max(self._tests, 1), tuple(self._names), ignored)
 
     # -- tokens
 
@@ -207,6 +210,7 @@ class _Parser:
         token = self._token
         kind = token.kind
         if kind is Kind.NAME:
+            self._names[token.text] = None
             return Property(1, token.begin, self._advance().text)
         if kind is Kind.STRING:
             return Constant(1, token.begin, self._advance().text)

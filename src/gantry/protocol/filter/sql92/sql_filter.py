@@ -17,17 +17,18 @@ _SHELF_CHARS_MAX = 1024 * 1024
 class SqlFilter:
     """An expression over message properties, ready to be asked.
 
-    `tests` is the number of comparisons a message costs at most. `ignored_from` is the character where text begins that
-    the grammar does not reach and the filter does not heed, -1 when there is none.
+    `tests` is the number of comparisons a message costs at most, `names` are the properties it looks at. `ignored_from` is the
+    character where text begins that the grammar does not reach and the filter does not heed, -1 when there is none.
     """
 
-    __slots__ = ("_test", "expression", "ignored_from", "tests")
+    __slots__ = ("_test", "expression", "ignored_from", "names", "tests")
 
     def __init__(self, expression: str) -> None:
         """Raises: FilterExpressionError."""
         parsed = parse(expression)
         self.expression = expression
         self.tests = parsed.tests
+        self.names = parsed.names
         self.ignored_from = parsed.ignored_from
         self._test: Test = compile_node(parsed.root)
 
