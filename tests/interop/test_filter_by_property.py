@@ -103,6 +103,32 @@ def test_a_pull_brings_its_own_expression(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("crew", JAVA, indirect=True)
+def test_a_lite_pull_consumer_waits_with_its_expression(bench: Bench) -> None:
+    """It sends the expression with each pull and lets pulls wait at the end of a queue."""
+    sender = bench.producer(bench.drivers[0])
+    sender.create_topic()
+    sender.send(sized(range(40)))
+    reader = f"lite-{bench.mark}"
+    expression = "size BETWEEN 5 AND 15 AND colour = 'blue'"
+    bench.ask(bench.drivers[1], "lite_start", name=reader, group=bench.group, topic=bench.topic, expression=expression)
+    bench.stop_later(bench.drivers[1], "seek_stop", reader)
+    found: list[str] = []
+
+    def poll_until(count: int) -> None:
+        def polled() -> bool:
+            polled = bench.ask(bench.drivers[1], "lite_poll", name=reader, ms=300)["messages"]
+            found.extend(message["body"] for message in polled)
+            return len(found) >= count
+
+        eventually(polled, 30, lambda: f"{found}")
+
+    poll_until(4)
+    sender.send(sized(range(40), "later"))
+    poll_until(8)
+    assert sorted(found) == sorted(f"{prefix}-{n}" for prefix in ("m", "later") for n in (7, 9, 11, 13))
+
+
+@pytest.mark.parametrize("crew", JAVA, indirect=True)
 @pytest.mark.parametrize(
     "expression", ["size >", "size > 'x'", "size BETWEEN 5 AND 1", "size > 0.0", "size > 5 #", "5", "size = NULL"]
 )

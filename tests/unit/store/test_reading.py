@@ -9,7 +9,7 @@ import pytest
 from gantry.errors import RecordCorrupt
 from gantry.protocol.message import RecordView
 from gantry.protocol.message.tags import tags_code
-from gantry.store import BoundaryType, GetResult, GetStatus, MessageStore
+from gantry.store import BoundaryType, GetResult, GetStatus, MessageStore, reader
 from gantry.testing import MemoryDisk, VirtualClock
 from tests.unit.store.store_world import message, put, settled_get, started
 
@@ -209,3 +209,48 @@ async def test_forty_thousand_queues_do_not_need_as_many_descriptors() -> None:
     for queue_id in range(50):
         assert (await settled_get(store, "T", queue_id, 0)).count == 1
     assert len(store._files) <= 4
+
+
+class Picky:
+    """A filter over records that lets those of some bodies pass."""
+
+    def __init__(self, *bodies: bytes, tests: int = 1) -> None:
+        self.bodies = bodies
+        self.tests = tests
+        self.looked_at = 0
+
+    def matches_record(self, record: bytes | memoryview) -> bool:
+        self.looked_at += 1
+        return bytes(RecordView(record).body) in self.bodies
+
+
+@pytest.mark.parametrize("settings", [{}, COLD], ids=["newest", "from files"])
+async def test_a_filter_over_records_skips_but_moves_on(settings: dict[str, object]) -> None:
+    store = await filled(**settings)
+    result = await settled_get(store, "T", 0, 0, 2, record_filter=Picky(b"2", b"5", b"8"))
+    assert [bytes(RecordView(view).body) for view in result.views] == [b"2", b"5"]
+    assert (result.status, result.next_begin_offset) == (GetStatus.FOUND, 6)
+    odd, picky = tags_code("odd"), Picky(b"2", b"5")
+    result = await settled_get(store, "T", 0, 0, 9, filter=lambda code: code == odd, record_filter=picky)
+    assert [bytes(RecordView(view).body) for view in result.views] == [b"5"]
+    assert picky.looked_at == 5
+    result = await settled_get(store, "T", 0, 3, 9, record_filter=Picky(b"x"))
+    assert (result.status, result.next_begin_offset, result.views) == (GetStatus.NO_MATCHED_MESSAGE, 10, [])
+
+
+async def test_a_costly_filter_ends_the_read_where_the_next_one_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await filled()
+    monkeypatch.setattr(reader, "_LOOK_TESTS_MAX", 30)
+    result = await settled_get(store, "T", 0, 0, 9, record_filter=Picky(b"x", tests=10))
+    assert (result.status, result.next_begin_offset) == (GetStatus.NO_MATCHED_MESSAGE, 3)
+    result = await settled_get(store, "T", 0, 0, 9, record_filter=Picky(b"0", b"2", b"3", tests=10))
+    assert (len(result.views), result.next_begin_offset) == (2, 3)
+
+
+async def test_what_is_left_out_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await filled()
+    size = len((await settled_get(store, "T", 0, 0, 1)).views[0])
+    monkeypatch.setattr(reader, "_LOOK_BYTES_MAX", 3 * size + 1)
+    result = await settled_get(store, "T", 0, 0, 9, record_filter=Picky(b"1"))
+    assert [bytes(RecordView(view).body) for view in result.views] == [b"1"]
+    assert result.next_begin_offset == 5

@@ -82,6 +82,8 @@ public final class Driver {
         all.put("view", pulls::view);
         all.put("query", pulls::query);
         all.put("decode_id", pulls::decodeId);
+        all.put("lite_start", pulls::liteStart);
+        all.put("lite_poll", pulls::litePoll);
         all.put("seek_start", pulls::seekStart);
         all.put("seek_stop", pulls::seekStop);
         all.put("seek", pulls::seek);

@@ -8,6 +8,7 @@ import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.PullResult;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageId;
@@ -129,6 +130,29 @@ final class Pulls {
             consumer.shutdown();
         }
         return Wire.members();
+    }
+
+    /** A consumer that is given its queues and sends its expression with each pull, waiting at the end of a queue. */
+    Map<String, Object> liteStart(Request request) throws Exception {
+        DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(request.text("group"));
+        consumer.setNamesrvAddr(request.text("namesrv"));
+        consumer.setInstanceName(request.text("name"));
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        // Only a heartbeat's answer tells the client which version the broker has, and without that it refuses SQL92 itself.
+        consumer.setHeartbeatBrokerInterval(500);
+        consumer.subscribe(request.text("topic"), MessageSelector.bySql(request.text("expression")));
+        consumer.start();
+        lite.put(request.text("name"), consumer);
+        return Wire.members();
+    }
+
+    /** What comes within `ms`. */
+    Map<String, Object> litePoll(Request request) {
+        List<Map<String, Object>> messages = new ArrayList<>();
+        for (MessageExt message : lite.get(request.text("name")).poll(request.number("ms"))) {
+            messages.add(PushConsumers.told(message));
+        }
+        return Wire.members("messages", messages);
     }
 
     /** Moves to `offset` and reads `count` messages from there; with `commit` the place is made durable. */
