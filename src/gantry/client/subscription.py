@@ -8,7 +8,6 @@ from gantry._core import java_string_hash
 from gantry.errors import ClientError, FilterExpressionError
 from gantry.model import MessageExt, SubscriptionData
 from gantry.model.heartbeat import EXPRESSION_SQL92, EXPRESSION_TAG, SUB_ALL
-from gantry.protocol.filter.sql92 import compile_sql
 
 from .message_selector import MessageSelector
 
@@ -43,6 +42,9 @@ def build_subscription(topic: str, expression: str | MessageSelector = SUB_ALL, 
 
 
 def _by_sql(topic: str, expression: str, sub_version: int) -> SubscriptionData:
+    # Most clients never need it.
+    from gantry.protocol.filter.sql92 import compile_sql
+
     try:
         compile_sql(expression)
     except FilterExpressionError as error:

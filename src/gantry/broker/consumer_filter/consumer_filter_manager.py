@@ -13,12 +13,12 @@ from gantry.errors import FilterExpressionError, ProtocolError, StoreDamaged
 from gantry.model.heartbeat import SubscriptionData, is_tag_type
 from gantry.protocol import json_dialect
 from gantry.protocol.filter.bloom import BloomFilter, BloomFilterData
-from gantry.protocol.filter.sql92 import SqlFilter
 
 from ..config_file import ConfigFile
 from .record_filter import compile_expression
 
 if TYPE_CHECKING:
+    from gantry.protocol.filter.sql92 import SqlFilter
     from gantry.runtime.clock import Clock
     from gantry.runtime.disk import Disk
 
@@ -116,7 +116,11 @@ class ConsumerFilterManager:
         except (ProtocolError, ValueError, AttributeError) as error:
             raise StoreDamaged(f"{self.file.path} has no table of filters: {error}") from None
         now_ms = self._clock.now_ms()
-        known = [data for groups in table.values() for data in groups.group_filter_data.values()]
+        known: list[ConsumerFilterData] = []
+        for topic, groups in table.items():
+            for group, data in groups.group_filter_data.items():
+                data.topic, data.consumer_group = topic, group  # the keys count
+                known.append(data)
         for data in sorted(known, key=lambda data: data.dead_time or now_ms):
             data.bloom_filter_data = self._bloom.generate(_key(data.consumer_group, data.topic))
             dead_time = data.dead_time or now_ms - DEAD_BEFORE_LOAD_MS

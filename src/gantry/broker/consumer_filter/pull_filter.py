@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gantry.model import SubscriptionData, message_const
 from gantry.model.heartbeat import SUB_ALL
-from gantry.protocol.filter.sql92 import SqlFilter
 from gantry.protocol.message.properties import decode_properties
 from gantry.protocol.message.record import record_properties
 
 from .consumer_filter_manager import ConsumerFilterManager
 from .record_filter import ExpressionFilter, RecordFilter
+
+if TYPE_CHECKING:
+    from gantry.protocol.filter.sql92 import SqlFilter
 
 _RETRY_TESTS = 100
 

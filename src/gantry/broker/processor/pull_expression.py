@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from gantry.errors import BrokerError, FilterExpressionError, ProtocolError
 from gantry.model import SubscriptionData, names
-from gantry.protocol.filter.sql92 import SqlFilter
 from gantry.protocol.remoting.codes import ResponseCode
 from gantry.protocol.remoting.header.pull_message import PullMessageRequestHeader
 
@@ -15,6 +14,8 @@ from ..consumer_filter import NO_FILTER, PullFilter, compile_expression, retry_f
 from .remarks import FILTER_DATA_NOT_EXIST
 
 if TYPE_CHECKING:
+    from gantry.protocol.filter.sql92 import SqlFilter
+
     from ..context import BrokerContext
 
 log = logging.getLogger(__name__)

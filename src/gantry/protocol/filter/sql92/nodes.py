@@ -6,14 +6,14 @@ TRUE, FALSE or unknown), and whether it is a constant as it was written. A negat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+import msgspec
 
 from .java_values import Number
 
 
-@dataclass(slots=True, eq=False)
-class Node:
+class Node(msgspec.Struct, eq=False):
     """`depth` is 1 for a leaf. `position` is where the node begins in the expression."""
 
     depth: int
@@ -21,87 +21,77 @@ class Node:
     is_boolean: ClassVar[bool] = False
 
 
-@dataclass(slots=True, eq=False)
-class Constant(Node):
+class Constant(Node, eq=False):
     """`value` None is NULL. TRUE, FALSE and NULL are boolean."""
 
     value: str | bool | Number | None
 
 
-@dataclass(slots=True, eq=False)
-class Property(Node):
+class Property(Node, eq=False):
     name: str
 
 
-@dataclass(slots=True, eq=False)
-class Negated(Node):
+class Negated(Node, eq=False):
     """Minus. Of anything but a number it is unknown, whatever the operand gives; `number` is the number with its sign."""
 
     operand: Node
     number: Number | None
 
 
-@dataclass(slots=True, eq=False)
-class Cast(Node):
+class Cast(Node, eq=False):
     """A property where a boolean is asked for: unknown without the property, else FALSE, for properties are text."""
 
     name: str
-    is_boolean = True
+    is_boolean: ClassVar[bool] = True
 
 
-@dataclass(slots=True, eq=False)
-class Not(Node):
+class Not(Node, eq=False):
     operand: Node
-    is_boolean = True
+    is_boolean: ClassVar[bool] = True
 
 
-@dataclass(slots=True, eq=False)
-class Junction(Node):
+class Junction(Node, eq=False):
     """AND (`conjunction`) or OR of two parts and more. Nested ones of the same kind are one: three-valued logic allows it."""
 
     conjunction: bool
     parts: tuple[Node, ...]
-    is_boolean = True
+    is_boolean: ClassVar[bool] = True
 
 
-@dataclass(slots=True, eq=False)
-class Equal(Node):
+class Equal(Node, eq=False):
     """`left = right`; IS NULL is this with the constant NULL."""
 
     left: Node
     right: Node
-    is_boolean = True
+    is_boolean: ClassVar[bool] = True
 
 
-@dataclass(slots=True, eq=False)
-class Ordered(Node):
+class Ordered(Node, eq=False):
     """`sign` is one of < <= > >=."""
 
     sign: str
     left: Node
     right: Node
-    is_boolean = True
+    is_boolean: ClassVar[bool] = True
 
 
-@dataclass(slots=True, eq=False)
-class Text(Node):
+class Text(Node, eq=False):
     """`keyword` is CONTAINS, STARTSWITH or ENDSWITH."""
 
     keyword: str
     negated: bool
     operand: Node
     search: str
-    is_boolean = True
+    is_boolean: ClassVar[bool] = True
 
 
-@dataclass(slots=True, eq=False)
-class Among(Node):
+class Among(Node, eq=False):
     """`name [NOT] IN (members)`."""
 
     name: str
     negated: bool
     members: frozenset[str]
-    is_boolean = True
+    is_boolean: ClassVar[bool] = True
 
 
 def is_boolean(node: Node) -> bool:
