@@ -20,6 +20,8 @@ from .delayed import Delayed
 from .faults import Faults
 from .ledger import Ledger
 from .trace import Trace
+from .transactions import SETTINGS as TRANSACTION_SETTINGS
+from .transactions import Transactions
 
 TOPIC = "Simulated"
 QUEUES = 3
@@ -52,12 +54,13 @@ class Simulation:
             seed=seed,
             name_server_count=2,
             broker_count=2,
-            broker={**SETTINGS, "flushDiskType": "SYNC_FLUSH" if sync else "ASYNC_FLUSH"},
+            broker={**SETTINGS, **TRANSACTION_SETTINGS, "flushDiskType": "SYNC_FLUSH" if sync else "ASYNC_FLUSH"},
         )
         self.trace = Trace(self.cluster.clock)
         self.ledger = Ledger(seed, TOPIC, sync=sync)
         self._rng = SeededRng(seed).fork("simulation")
         self._delayed = Delayed(self.cluster, self._rng.fork("delayed"), self.trace, seed, sync=sync)
+        self._transactions = Transactions(self.cluster, self._rng.fork("transactions"), self.trace, seed, sync=sync)
         self._faults = Faults(self.cluster, self._rng.fork("faults"), self.trace, self.ledger, self._delayed)
         self._duration_ms = minutes * 60_000
         self._queues: list[MessageQueue] = []
@@ -71,7 +74,7 @@ class Simulation:
         return (
             f"{ledger.acknowledged_count} acknowledged, {ledger.unknown_count} unknown, "
             f"{ledger.lost} lost at the end of a queue, {sum(ledger.consumed.values())} consumed, "
-            f"{self._delayed.count} came after a delay; {faults}"
+            f"{self._delayed.count} came after a delay, {self._transactions.summary}; {faults}"
         )
 
     async def run(self) -> None:
@@ -83,6 +86,7 @@ class Simulation:
         tasks = [self._watched(self._send(number)) for number in range(SENDERS)]
         tasks += [self._watched(self._read()), self._watched(self._look())]
         tasks += [self._watched(self._delayed.send()), self._watched(self._delayed.read())]
+        tasks += [self._watched(self._transactions.send()), self._watched(self._transactions.read())]
         options = ConsumerOptions(consume_from_where=ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET)
         consumers = [self.cluster.push_consumer(self._consume, "pushed", options=options) for _ in range(2)]
         for consumer in consumers:
@@ -96,9 +100,11 @@ class Simulation:
         await self._faults.heal()
         await self._until_sends_work()
         await self._delayed.check_after_healing()
+        await self._transactions.check_after_healing()
         self._raise_failure()
         self._stopping = True
         self._delayed.stop()
+        self._transactions.stop()
         await asyncio.gather(*tasks)
         self._raise_failure()
         await self._until_caught_up()

@@ -59,6 +59,12 @@ def test_promises_hold_under_faults(seed: int) -> None:
         ("acknowledge_before_sync", 1, "C1|C14|acknowledged sends are not readable"),
         ("cut_one_record_too_many", 5, "C6|C14|could be read before"),
         ("wait_by_the_wall_clock", 5, "C9|C14"),
+        ("show_a_half_at_once", 1, "C8: .* (came before it was committed|was rolled back and came)"),
+        ("answer_a_commit_before_it_is_stored", 1, "C8: .* was committed and acknowledged, and never came"),
+        ("drop_a_half_after_its_last_check", 1, "C8: .* is dropped"),
+        ("check_without_end", 1, "C8: .* is checked for the 16th time"),
+        ("begin_behind_the_halves_that_are_open", 1, "C8: .* is dropped"),
+        ("commit_what_was_rolled_back", 1, "C8: .* was rolled back and came"),
     ],
 )
 def test_it_tells_a_defect(defect: str, seed: int, said: str) -> None:

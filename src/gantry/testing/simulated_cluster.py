@@ -23,6 +23,7 @@ from gantry.client import (
     ConsumerOptions,
     Doors,
     Producer,
+    ProducerOptions,
     PullConsumer,
     PushConsumer,
     TransactionListener,
@@ -194,9 +195,17 @@ class SimulatedCluster:
         return Producer(group, name_servers=self.name_servers, doors=self.new_doors())
 
     def transaction_producer(
-        self, listener: TransactionListener, group: str = "test-transactions", *, topics: Sequence[str] = ()
+        self,
+        listener: TransactionListener,
+        group: str = "test-transactions",
+        *,
+        topics: Sequence[str] = (),
+        options: ProducerOptions | None = None,
     ) -> TransactionProducer:
-        return TransactionProducer(group, listener, topics=topics, name_servers=self.name_servers, doors=self.new_doors())
+        """A transactional producer of this cluster; the caller starts and stops it."""
+        return TransactionProducer(
+            group, listener, topics=topics, options=options, name_servers=self.name_servers, doors=self.new_doors()
+        )
 
     def push_consumer(
         self, listener: Listener, group: str = "test-consumer", *, options: ConsumerOptions | None = None

@@ -204,6 +204,87 @@ def hold_pulls_by_the_wall_clock() -> None:
     PullRequestHold.__init__, PullRequestHold.hold = made, held  # type: ignore[method-assign]
 
 
+def show_a_half_at_once() -> None:
+    """A half message is stored as an ordinary one."""
+    from gantry.broker.processor import send_message
+
+    send_message.is_half = lambda properties, reconsume_times, delay_level: False
+
+
+def answer_a_commit_before_it_is_stored() -> None:
+    """A commit is acknowledged, and its message follows three seconds later, when nothing comes between."""
+    from gantry.broker.transaction.endings import Endings
+    from gantry.store.status import PutStatus
+
+    commit_now = Endings._commit_now
+
+    async def later(self: Endings, half: Any, topic: str, queue_id: int, target: int | None) -> PutStatus:
+        import asyncio
+
+        if target is not None:
+            self._over(half, target)
+            self._metrics.committed(topic, 0)
+            self._ops.write()
+
+        async def follow() -> None:
+            await self._clock.sleep_ms(3_000)
+            await commit_now(self, half, topic, queue_id, None)
+
+        self._following = asyncio.get_running_loop().create_task(follow())  # type: ignore[attr-defined]
+        return PutStatus.PUT_OK
+
+    Endings._commit_now = later  # type: ignore[method-assign]
+
+
+def drop_a_half_after_its_last_check() -> None:
+    """What nobody ended is forgotten, not set aside."""
+    from gantry.broker.transaction.check import Verdict
+    from gantry.broker.transaction.check_service import CheckService
+
+    form = CheckService._form
+
+    async def none(self: CheckService, half: Any, verdict: Any) -> Any:
+        return None if verdict is Verdict.PARK else await form(self, half, verdict)
+
+    CheckService._form = none  # type: ignore[method-assign]
+
+
+def check_without_end() -> None:
+    """A half is checked however often it was."""
+    from gantry.broker.transaction import check_service
+    from gantry.broker.transaction.check import Verdict, judge
+
+    def never_parked(half: Any, **view: Any) -> Verdict:
+        verdict = judge(half, **view)
+        return Verdict.CHECK if verdict is Verdict.PARK else verdict
+
+    check_service.judge = never_parked
+
+
+def begin_behind_the_halves_that_are_open() -> None:
+    """A start takes the end of the half queue for its position: what was open before is never looked at again."""
+    from gantry.broker.transaction.transaction_service import TransactionService
+
+    start = TransactionService.start
+
+    async def at_the_end(self: TransactionService) -> None:
+        await start(self)
+        self.ledger.skip_to(self._store.max_offset("RMQ_SYS_TRANS_HALF_TOPIC", 0))
+
+    TransactionService.start = at_the_end  # type: ignore[method-assign]
+
+
+def commit_what_was_rolled_back() -> None:
+    """A rollback is taken for a commit."""
+    from gantry.broker.transaction.endings import Endings
+    from gantry.store.status import PutStatus
+
+    async def commit(self: Endings, half: Any) -> PutStatus:
+        return await self.commit(half)
+
+    Endings.rollback = commit  # type: ignore[method-assign]
+
+
 DEFECTS = {
     defect.__name__: defect
     for defect in (
@@ -219,6 +300,12 @@ DEFECTS = {
         lock_queues_by_the_wall_clock,
         expire_clients_by_the_wall_clock,
         hold_pulls_by_the_wall_clock,
+        show_a_half_at_once,
+        answer_a_commit_before_it_is_stored,
+        drop_a_half_after_its_last_check,
+        check_without_end,
+        begin_behind_the_halves_that_are_open,
+        commit_what_was_rolled_back,
     )
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gantry.errors import MessageIllegal, ProtocolError, RemotingError
 from gantry.model import StoreMessage
 from gantry.protocol.message.record import RecordView
-from gantry.store import GetResult, GetStatus, PlannedRecord
+from gantry.store import AppendPlan, GetResult, GetStatus, PlannedRecord, PutStatus
 
 from .check import CheckRules, Verdict, judge
 from .check_back import check_request
@@ -125,8 +125,10 @@ class CheckService:
                     waits = True
                     break
                 todo.append((half, await self._form(half, verdict), verdict))
-            asked += self._ask(self._append(todo))
+            plan, placed = self._append(todo)
             self._ledger.advance()
+            if await self._is_safe(plan):
+                asked += self._ask(placed)
             if waits:
                 break
             # A long backlog must not keep the loop from serving others.
@@ -152,14 +154,13 @@ class CheckService:
             await self._make_parked_topic()
             self._parked_topic_made = True
 
-    def _append(self, todo: list[tuple[Half, StoreMessage | None, Verdict]]) -> list[tuple[Half, StoreMessage, PlannedRecord]]:
-        """Appends what was decided, in one plan; returns those to ask for. Raises: StoreError, nothing changed then."""
+    def _append(
+        self, todo: list[tuple[Half, StoreMessage | None, Verdict]]
+    ) -> tuple[AppendPlan | None, list[tuple[Half, StoreMessage, PlannedRecord]]]:
+        """Appends what was decided, in one plan; returns it with those to ask for. Raises: StoreError, nothing changed then."""
         todo = [each for each in todo if not self._ledger.is_over(each[0].view.queue_offset)]
         over = [half for half, message, _ in todo if message is None]
-        if any(message is not None for _, message, _ in todo):
-            placed = self._append_plan([(half, message, verdict) for half, message, verdict in todo if message is not None])
-        else:
-            placed = []
+        plan, placed = self._append_plan([(half, message, verdict) for half, message, verdict in todo if message is not None])
         for half in over:
             self._settle(half)
             self._metrics.add(half.real_topic, -1)
@@ -176,13 +177,15 @@ class CheckService:
             self._ledger.move(half.view.queue_offset, place.queue_offset)
             if verdict is Verdict.CHECK:
                 to_ask.append((half, message, place))
-        return to_ask
+        return plan, to_ask
 
     def _append_plan(
         self, todo: list[tuple[Half, StoreMessage, Verdict]]
-    ) -> list[tuple[Half, StoreMessage, Verdict, PlannedRecord]]:
+    ) -> tuple[AppendPlan | None, list[tuple[Half, StoreMessage, Verdict, PlannedRecord]]]:
+        placed: list[tuple[Half, StoreMessage, Verdict, PlannedRecord]] = []
+        if not todo:
+            return None, placed
         plan = self._store.new_plan()
-        placed = []
         try:
             for half, message, verdict in todo:
                 try:
@@ -198,7 +201,12 @@ class CheckService:
             self._store.abort(plan)
             raise
         self._store.commit(plan)
-        return placed
+        return plan, placed
+
+    async def _is_safe(self, plan: AppendPlan | None) -> bool:
+        """Whether a producer may be told of the appended copies: a power cut must not take what it has answered for."""
+        waiting = None if plan is None else self._store.durable(plan)
+        return waiting is None or await waiting is PutStatus.PUT_OK
 
     def _settle(self, half: Half) -> None:
         self._ledger.end(half.view.queue_offset)
