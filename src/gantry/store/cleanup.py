@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from gantry.errors import DiskError, StoreError
+from gantry.errors import DiskError
 from gantry.model import names
 from gantry.model.topic_validator import is_system_topic
 from gantry.protocol.disk.consume_queue_unit import UNIT_SIZE, decode_unit
@@ -21,16 +21,11 @@ from .commit_log import CommitLog, LogFile
 from .config import StoreConfig, StorePaths
 from .consume_queue import ConsumeQueue
 from .disk_state import DiskState
-from .flush import FlushService
 from .index_service import IndexService
 from .queue_table import QueueTable
 from .steps import complete
 
 log = logging.getLogger(__name__)
-
-KeepFrom = Callable[[int], Awaitable[int]]
-"""Told the physical offset below which the log is about to go; appends again what it needs from there, and returns the offset
-of what it could not: at or above it everything may go. Raises StoreError when nothing may."""
 
 _MANUAL_RUNS = 20
 _HOUR_MS = 3_600_000
@@ -104,12 +99,8 @@ class CleanupService:
         index: IndexService,
         state: DiskState,
         checkpoint: CheckpointWriter,
-        flush: FlushService,
-        keepers: list[KeepFrom],
     ) -> None:
         self._config = config
-        self._flush = flush
-        self._keepers = keepers
         self._paths = paths
         self._disk = disk
         self._clock = clock
@@ -125,6 +116,8 @@ class CleanupService:
         self._ratios = (0.0, 0.0)
         self._capacity = 0
         self._log_ratios: dict[str, float] = {}
+        self.before_deleting: list[Callable[[int], Awaitable[bool]]] = []
+        """Asked before the log below a physical offset goes; one that says False: not this time."""
 
     async def start(self) -> None:
         """Looks at the disk at once, then again and again."""
@@ -183,31 +176,16 @@ class CleanupService:
         if self._manual_runs:
             self._manual_runs -= 1
         self._apply_full(decision)
-        count = await self._not_needed(candidates[: decision.delete_count])
-        if count:
-            log.info("retention removes %d commit log files (%s)", count, decision.reason)
-            await self._delete(count)
-        return count
-
-    async def _not_needed(self, doomed: list[LogFile]) -> int:
-        """How many of these files may go, once everybody has appended again what he needs of them (promise F7)."""
-        if not doomed or not self._keepers:
-            return len(doomed)
-        keep = doomed[-1].start + self._log.file_size
-        refused, self._state.over_ratio = self._state.over_ratio, None
-        try:
-            # A disk above the limit takes no messages; what is needed must be moved all the same for it to be relieved.
-            for keeper in self._keepers:
-                keep = min(keep, await keeper(keep))
-        except StoreError as error:
-            log.error("retention waits, what it is about to remove is needed and cannot be appended again: %s", error)
-            return 0
-        finally:
-            self._state.over_ratio = refused
-        # The copies must be as safe as the files they replace.
-        if not await self._flush.flush():
-            return 0
-        return sum(item.start + self._log.file_size <= keep for item in doomed)
+        if decision.delete_count and self.before_deleting:
+            kept_from = candidates[decision.delete_count - 1].start + self._log.file_size
+            for keep in self.before_deleting:
+                if not await keep(kept_from):
+                    log.error("nothing of the log is deleted now: what is still needed of it could not be appended again")
+                    return 0
+        if decision.delete_count:
+            log.info("retention removes %d commit log files (%s)", decision.delete_count, decision.reason)
+            await self._delete(decision.delete_count)
+        return decision.delete_count
 
     def _view(self, modified: list[int]) -> RetentionView:
         return RetentionView(self._clock.now_ms(), self._ratios[0], self._ratios[1], self._manual_runs > 0, modified)

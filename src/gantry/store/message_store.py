@@ -20,7 +20,7 @@ from gantry.runtime.rng import Rng
 from .append import AppendPlan, ArrivalListener, PlanRules
 from .appender import Appender
 from .checkpoint import CheckpointWriter
-from .cleanup import CleanupService, KeepFrom
+from .cleanup import CleanupService
 from .commit_log import CommitLog
 from .config import StoreConfig, StorePaths
 from .consume_queue import ConsumeQueue
@@ -104,8 +104,6 @@ class MessageStore:
             on_failure=self._on_failure,
             on_tick=self.stats.sample,
         )
-        self.before_retention: list[KeepFrom] = []
-        """Asked before retention deletes: each appends again what it needs of the log below, see `cleanup.KeepFrom`."""
         self._cleanup = CleanupService(
             config,
             self.paths,
@@ -116,8 +114,6 @@ class MessageStore:
             index=self._index,
             state=self.state,
             checkpoint=self._checkpoint,
-            flush=self._flush,
-            keepers=self.before_retention,
         )
         self._files_ahead = FilesAhead(
             self._log,
@@ -537,6 +533,11 @@ class MessageStore:
             self._spawn(pending)
 
     # --- administration
+
+    def before_deleting(self, keep: Callable[[int], Awaitable[bool]]) -> None:
+        """`keep` is awaited before retention deletes the log below a physical offset: it appends again what must stay, or
+        answers False, and nothing is deleted this time."""
+        self._cleanup.before_deleting.append(keep)
 
     def writable_reason(self) -> str | None:
         """Why sends are refused now; None when they are not."""

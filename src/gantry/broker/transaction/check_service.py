@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from gantry.errors import MessageIllegal, ProtocolError, RemotingError
+from gantry.errors import MessageIllegal, ProtocolError, RemotingError, StoreError
 from gantry.model import StoreMessage
 from gantry.protocol.message.record import RecordView
 from gantry.store import AppendPlan, GetResult, GetStatus, PlannedRecord, PutStatus
@@ -74,35 +74,48 @@ class CheckService:
         async with self._lock:
             return await self._round()
 
-    async def keep_from(self, physical_offset: int) -> int:
-        """Retention is about to delete the log below: open halves that lie there are appended again first.
+    async def keep(self, physical_offset: int) -> bool:
+        """Retention is about to delete the log below: open halves that lie there are appended again first (promise F7).
 
-        Returns: the physical offset of the first open half, which must not be deleted; `physical_offset` when it lies beyond.
-        Raises: StoreError when nothing can be appended: the offset is not to be deleted then either.
+        Returns: whether that is done, and on the disk; otherwise nothing may be deleted.
         """
         async with self._lock:
-            while True:
-                halves = await self._read(self._ledger.position, self._store.max_offset(HALF_TOPIC, QUEUE_ID))
-                if not halves:
-                    return physical_offset
-                old = [half for half in halves if half.view.physical_offset < physical_offset]
-                self._append([(half, await self._form(half, None), Verdict.KEEP) for half in old])
-                self._ledger.advance()
-                if len(old) < len(halves):
-                    return physical_offset
-                await asyncio.sleep(0)
+            try:
+                while True:
+                    halves = await self._read(self._ledger.position, self._store.max_offset(HALF_TOPIC, QUEUE_ID))
+                    old = [half for half in halves if half.view.physical_offset < physical_offset]
+                    if not old:
+                        return await self._store.flush()
+                    self._append([(half, await self._form(half, None), Verdict.KEEP) for half in old], rescue=True)
+                    self._ledger.advance()
+                    await asyncio.sleep(0)
+            except StoreError as error:
+                log.error("open half messages below %d cannot be appended again: %s", physical_offset, error)
+                return False
 
-    async def count_open(self) -> None:
-        """Counts the open halves by topic, for the metrics: what a crash left of the counts may be wrong."""
+    async def take_stock(self) -> None:
+        """Looks once at all that an earlier process left open: what is over after all, and how many of each topic are not.
+
+        Counts that a crash has left may be wrong, so they begin anew. Raises: StoreError; rounds look for themselves then.
+        """
         async with self._lock:
-            end = self._store.max_offset(HALF_TOPIC, QUEUE_ID)
-            offset = self._ledger.position
-            while halves := await self._read(offset, end):
+            ledger = self._ledger
+            while ledger.uncounted:
+                halves = await self._read(ledger.uncounted.start, ledger.uncounted.stop)
                 for half in halves:
-                    if not self._ledger.is_over(half.view.queue_offset):
-                        self._metrics.add(half.real_topic, 1)
-                offset = halves[-1].view.queue_offset + 1
+                    offset = half.view.queue_offset
+                    over = await self._copies.is_over(half)
+                    if not ledger.is_over(offset):
+                        if over:
+                            self._settle(half)
+                        else:
+                            self._metrics.add(half.real_topic, 1)
+                    ledger.uncounted = range(offset + 1, ledger.uncounted.stop)
+                if not halves:
+                    ledger.uncounted = range(0)
                 await asyncio.sleep(0)
+            # Nothing more can be learned of what was there at the start.
+            self.known_end = 0
 
     # -- a round
 
@@ -155,15 +168,16 @@ class CheckService:
             self._parked_topic_made = True
 
     def _append(
-        self, todo: list[tuple[Half, StoreMessage | None, Verdict]]
+        self, todo: list[tuple[Half, StoreMessage | None, Verdict]], *, rescue: bool = False
     ) -> tuple[AppendPlan | None, list[tuple[Half, StoreMessage, PlannedRecord]]]:
         """Appends what was decided, in one plan; returns it with those to ask for. Raises: StoreError, nothing changed then."""
         todo = [each for each in todo if not self._ledger.is_over(each[0].view.queue_offset)]
         over = [half for half, message, _ in todo if message is None]
-        plan, placed = self._append_plan([(half, message, verdict) for half, message, verdict in todo if message is not None])
+        to_append = [(half, message, verdict) for half, message, verdict in todo if message is not None]
+        plan, placed = self._append_plan(to_append, rescue)
         for half in over:
             self._settle(half)
-            self._metrics.add(half.real_topic, -1)
+            self._close(half)
         to_ask = []
         for half, message, verdict, place in placed:
             if verdict is Verdict.PARK:
@@ -172,20 +186,23 @@ class CheckService:
                     half.unique_key, half.real_topic, half.check_times, PARKED_TOPIC, place.queue_offset,
                 )  # fmt: skip
                 self._settle(half)
-                self._metrics.parked(half.real_topic)
+                self._close(half)
+                self._metrics.parked_count += 1
                 continue
             self._ledger.move(half.view.queue_offset, place.queue_offset)
+            if half.view.queue_offset in self._ledger.uncounted:
+                self._metrics.add(half.real_topic, 1)
             if verdict is Verdict.CHECK:
                 to_ask.append((half, message, place))
         return plan, to_ask
 
     def _append_plan(
-        self, todo: list[tuple[Half, StoreMessage, Verdict]]
+        self, todo: list[tuple[Half, StoreMessage, Verdict]], rescue: bool
     ) -> tuple[AppendPlan | None, list[tuple[Half, StoreMessage, Verdict, PlannedRecord]]]:
         placed: list[tuple[Half, StoreMessage, Verdict, PlannedRecord]] = []
         if not todo:
             return None, placed
-        plan = self._store.new_plan()
+        plan = self._store.new_rescue_plan() if rescue else self._store.new_plan()
         try:
             for half, message, verdict in todo:
                 try:
@@ -211,6 +228,11 @@ class CheckService:
     def _settle(self, half: Half) -> None:
         self._ledger.end(half.view.queue_offset)
         self._ops.add(half.view.queue_offset)
+
+    def _close(self, half: Half) -> None:
+        """It is open no more."""
+        if half.view.queue_offset not in self._ledger.uncounted:
+            self._metrics.add(half.real_topic, -1)
 
     def _ask(self, halves: list[tuple[Half, StoreMessage, PlannedRecord]]) -> int:
         """Sends the questions; a half whose group has nobody connected waits for the next round. Returns how many."""

@@ -90,6 +90,8 @@ class Endings:
 
     def _over(self, half: Half, target: int) -> None:
         self._ledger.end(target)
+        if target not in self._ledger.uncounted:
+            self._metrics.add(half.real_topic, -1)
         if target != half.view.queue_offset:
             # A Java broker that reads the op queue knows copies by the place they were at first, too.
             self._ops.add(half.view.queue_offset)

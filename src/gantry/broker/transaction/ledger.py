@@ -24,6 +24,8 @@ class HalfLedger:
     def __init__(self, position: int = 0, op_position: int = 0) -> None:
         self.position = position
         self.op_position = op_position
+        self.uncounted = range(0)
+        """Halves that a start has not counted yet, so that their end takes nothing from a count."""
         self._over = OffsetSet()
         self._ops: deque[tuple[int, int]] = deque()
         """Offset of an op message not done with, and the highest half it lists."""

@@ -88,17 +88,11 @@ class TransactionMetrics:
 
     def committed(self, topic: str, half_s: int) -> None:
         """A message that was half for so many seconds was committed."""
-        self.add(topic, -1)
         self.commits[topic] = self.commits.get(topic, 0) + 1
         self.finish_latency.setdefault(topic, FinishLatency()).record(half_s)
 
     def rolled_back(self, topic: str) -> None:
-        self.add(topic, -1)
         self.rollbacks[topic] = self.rollbacks.get(topic, 0) + 1
-
-    def parked(self, topic: str) -> None:
-        self.add(topic, -1)
-        self.parked_count += 1
 
     def recounted(self) -> None:
         """Counting begins again at nothing; topics that had halves before stay in the table."""

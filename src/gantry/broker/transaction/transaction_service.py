@@ -94,7 +94,9 @@ class TransactionService:
         ledger.op_position = await self._start_position(OP_TOPIC)
         await self._read_ops()
         ledger.advance()
-        self._store.before_retention.append(self.checks.keep_from)
+        self.metrics.recounted()
+        ledger.uncounted = range(ledger.position, self._store.max_offset(HALF_TOPIC, QUEUE_ID))
+        self._store.before_deleting(self.checks.keep)
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._check_again_and_again()), loop.create_task(self._save_again_and_again())]
 
@@ -104,8 +106,6 @@ class TransactionService:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        if self.checks.keep_from in self._store.before_retention:
-            self._store.before_retention.remove(self.checks.keep_from)
         try:
             self._ops.write()
         except StoreError as error:
@@ -192,9 +192,8 @@ class TransactionService:
             await asyncio.sleep(0)
 
     async def _check_again_and_again(self) -> None:
-        self.metrics.recounted()
         try:
-            await self.checks.count_open()
+            await self.checks.take_stock()
         except StoreError as error:
             log.error("open half messages are not counted: %s", error)
         while True:
