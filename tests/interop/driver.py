@@ -223,8 +223,8 @@ class ClientKind:
     id: str
     queries: bool
     """The client can look messages up by id and key, search offsets by time, and seek (the Go client cannot)."""
-    transactions: bool
-    """The driver program has transactional producers."""
+    heartbeat_s: float
+    """How soon a broker hears of a new or returning producer by itself, at most."""
 
     def command(self, folder: Path) -> list[str]:
         raise NotImplementedError
@@ -261,8 +261,8 @@ class GoClient(ClientKind):
 CLIENTS: dict[str, ClientKind] = {
     kind.id: kind
     for kind in (
-        *(JavaClient(f"java-{version}", queries=True, transactions=True) for version in artifacts.CLIENT_VERSIONS),
-        GoClient("go", queries=False, transactions=False),
+        *(JavaClient(f"java-{version}", queries=True, heartbeat_s=2) for version in artifacts.CLIENT_VERSIONS),
+        GoClient("go", queries=False, heartbeat_s=35),
     )
 }
 

@@ -16,7 +16,7 @@ from . import accounting
 from .bench import Bench
 from .cluster import TOPOLOGIES, AnyBroker, Cluster, GantryBroker, OfficialBroker
 from .driver import Crew, eventually
-from .test_transactions import checks, parked, producer, send
+from .test_transactions import WARM, checks, parked, producer, send
 
 LEAVES_OPEN = {"transactionCheckInterval": 3_600_000, "transactionTimeOut": 1_000, "transactionOpBatchInterval": 300}
 """This broker asks nobody: everything without an end is left to the next."""
@@ -86,7 +86,7 @@ def test_pending_halves_are_continued_by_the_other_broker(
         with exchange.turn(second, ASKS, crash=crash):
             # The client's heartbeat finds the broker again by itself.
             consumer = bench.consumer(bench.drivers[1])
-            wanted = {*ended[0], *open_[0]}
+            wanted = {WARM, *ended[0], *open_[0]}
             eventually(
                 lambda: wanted <= {each.body for each in bench.consumed(consumer)},
                 60,

@@ -10,12 +10,14 @@ import pytest
 
 from . import accounting
 from .bench import Bench
-from .cluster import TOPOLOGIES, Cluster
+from .cluster import TOPOLOGIES, Cluster, ask
 from .driver import Checked, Crew, Driver, eventually
 
 SETTINGS = {"transactionTimeOut": 1_000, "transactionCheckInterval": 1_000, "transactionOpBatchInterval": 500}
 """A round each second, where the default is half a minute; the limit of fifteen checks stays."""
 CHECK_MAX = 15
+WARM = "commit:warm"
+_GET_PRODUCER_CONNECTION_LIST = 204
 PARKED = "TRANS_CHECK_MAX_TIME_TOPIC"
 
 
@@ -30,18 +32,33 @@ def checking_cluster(
 
 @pytest.fixture
 def bench(checking_cluster: Cluster, crew: Crew) -> Iterator[Bench]:
-    if not crew.kind.transactions:
-        pytest.skip(f"the driver of {crew.kind.id} has no transactions")
     with Bench(checking_cluster, crew) as one:
+        yield one
+
+
+@pytest.fixture
+def lively_bench(checking_cluster: Cluster, crews: dict[str, Crew]) -> Iterator[Bench]:
+    """With a client whose heartbeat comes in time: in 35 s, as with the Go client, all fifteen checks here are over."""
+    with Bench(checking_cluster, crews["java-5.5.0"]) as one:
         yield one
 
 
 def producer(bench: Bench, driver: Driver, **options: object) -> str:
     """A started transactional producer of the bench's group."""
     name = f"t-{bench.mark}-{time.monotonic_ns()}"
-    bench.ask(driver, "transaction_start", name=name, group=f"T-{bench.mark}", **options)
-    bench.stop_later(driver, "producer_stop", name)
+    group = f"T-{bench.mark}"
+    bench.ask(driver, "transaction_start", name=name, group=group, **options)
+    bench.stop_later(driver, "transaction_stop", name)
+    # A client sends heartbeats to the brokers of topics it has used; only then a broker can ask it.
+    send(bench, driver, name, WARM)
+    timeout_s = bench.crew.kind.heartbeat_s + 10
+    eventually(lambda: is_connected(bench, group, name), timeout_s, f"{name} is not known to the broker", poll_s=0.2)
     return name
+
+
+def is_connected(bench: Bench, group: str, name: str) -> bool:
+    code, _, body = ask(bench.cluster.broker.address, _GET_PRODUCER_CONNECTION_LIST, {"producerGroup": group})
+    return code == 0 and name.encode() in body
 
 
 def send(bench: Bench, driver: Driver, name: str, *messages: dict[str, object] | str) -> list[dict[str, Any]]:
@@ -54,7 +71,9 @@ def send(bench: Bench, driver: Driver, name: str, *messages: dict[str, object] |
 
 def checks(bench: Bench, body: str) -> list[Checked]:
     """The questions asked for one message, whichever producer got them."""
-    return [each for driver in bench.everyone for each in list(driver.checked) if each.body == body]
+    return [
+        each for driver in bench.everyone for each in list(driver.checked) if (each.topic, each.body) == (bench.topic, body)
+    ]
 
 
 def parked(bench: Bench) -> list[str]:
@@ -77,7 +96,7 @@ def parked(bench: Bench) -> list[str]:
 
 def bodies(bench: Bench, consumer: str) -> list[str]:
     """What was consumed, each once: the original may ask again for what is committed already, and deliver it twice."""
-    found = sorted(each.body for each in bench.consumed(consumer))
+    found = sorted(each.body for each in bench.consumed(consumer) if each.body != WARM)
     return found if is_ours(bench) else sorted(set(found))
 
 
@@ -101,8 +120,9 @@ def test_commits_are_seen_and_rollbacks_never(bench: Bench) -> None:
     accounting.check(accounting.missing(committed, bench.consumed(consumer)))
     assert bodies(bench, consumer) == sorted(committed)
     sent = {each["msg_id"] for each in results[::2]}
-    assert {each.msg_id for each in bench.consumed(consumer)} == sent
-    assert {(each.tags, each.topic) for each in bench.consumed(consumer)} == {("T", bench.topic)}
+    seen = [each for each in bench.consumed(consumer) if each.body != WARM]
+    assert {each.msg_id for each in seen} == sent
+    assert {(each.tags, each.topic) for each in seen} == {("T", bench.topic)}
     assert [each for body in committed for each in checks(bench, body)] == []
 
 
@@ -124,20 +144,20 @@ def test_an_unknown_outcome_is_asked_for_and_the_answer_holds(bench: Bench) -> N
     assert other.offset != one.offset
 
 
-def test_another_producer_of_the_group_answers_for_one_that_is_gone(bench: Bench) -> None:
+def test_another_producer_of_the_group_answers_for_one_that_is_gone(lively_bench: Bench) -> None:
+    bench = lively_bench
     bench.producer(bench.drivers[1]).create_topic()
     consumer = bench.consumer(bench.drivers[1])
     name = producer(bench, bench.drivers[0])
     send(bench, bench.drivers[0], name, "unknown/commit:orphan")
     bench.kill(bench.drivers[0])
-    # A client sends heartbeats to the brokers of topics it has used.
-    send(bench, bench.drivers[2], producer(bench, bench.drivers[2]), "commit:other")
-    wanted = ["commit:other", "unknown/commit:orphan"]
-    eventually(lambda: bodies(bench, consumer) == wanted, 30, lambda: f"{bench.consumed(consumer)}")
+    producer(bench, bench.drivers[2])
+    eventually(lambda: bodies(bench, consumer) == ["unknown/commit:orphan"], 30, lambda: f"{bench.consumed(consumer)}")
     bench.replace()
 
 
-def test_after_fifteen_checks_it_is_set_aside_and_never_seen(bench: Bench) -> None:
+def test_after_fifteen_checks_it_is_set_aside_and_never_seen(lively_bench: Bench) -> None:
+    bench = lively_bench
     bench.producer(bench.drivers[0]).create_topic()
     consumer = bench.consumer(bench.drivers[1])
     name = producer(bench, bench.drivers[0])
@@ -147,7 +167,7 @@ def test_after_fifteen_checks_it_is_set_aside_and_never_seen(bench: Bench) -> No
     time.sleep(3)
     assert [each.times for each in checks(bench, body)] == [str(n) for n in range(1, CHECK_MAX + 1)]
     assert parked(bench).count(body) == 1
-    assert bench.consumed(consumer) == []
+    assert bodies(bench, consumer) == []
 
 
 def test_nobody_is_asked_within_the_immunity_of_a_message(bench: Bench) -> None:
@@ -162,8 +182,9 @@ def test_nobody_is_asked_within_the_immunity_of_a_message(bench: Bench) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_a_killed_broker_asks_for_what_was_open_when_it_comes_back(bench: Bench) -> None:
+def test_a_killed_broker_asks_for_what_was_open_when_it_comes_back(lively_bench: Bench) -> None:
     """Committed ones come once on ours; the original may ask again for those of its last batch, and deliver twice."""
+    bench = lively_bench
     bench.producer(bench.drivers[0]).create_topic()
     name = producer(bench, bench.drivers[0])
     committed = [f"commit:{n}" for n in range(20)]

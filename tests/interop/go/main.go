@@ -40,6 +40,7 @@ func main() {
 	newProducers().register(operations)
 	newPushConsumers(out).register(operations)
 	newPulls().register(operations)
+	newTransactions(out).register(operations)
 	input := bufio.NewScanner(os.Stdin)
 	input.Buffer(make([]byte, 1<<20), 64<<20)
 	out.write(object{"event": "ready"})

@@ -69,6 +69,7 @@ public final class Driver {
         all.put("transaction_start", transactions::start);
         all.put("transaction_send", transactions::send);
         all.put("recall", producers::recall);
+        all.put("transaction_stop", producers::stop);
         all.put("consumer_start", consumers::start);
         all.put("consumer_stop", consumers::stop);
         all.put("rebalance", consumers::rebalance);
