@@ -3,6 +3,7 @@
  *   loadgen HOST PORT send  CONNECTIONS WINDOW BODY_BYTES BATCH COUNT TOPIC QUEUES json|binary [TOPICS]
  *   loadgen HOST PORT pull  CONNECTIONS 1      0          0     COUNT TOPIC QUEUES json|binary
  *   loadgen HOST PORT paced CONNECTIONS RATE   BODY_BYTES 0     COUNT TOPIC QUEUES json|binary
+ *   loadgen HOST PORT transaction CONNECTIONS WINDOW BODY_BYTES 0 COUNT TOPIC QUEUES json|binary
  *   loadgen HOST PORT e2e   1           1      BODY_BYTES 0     COUNT TOPIC 1      json|binary
  *
  * It prints one JSON line: messages, seconds, latency percentiles in microseconds, its own CPU seconds, errors.
@@ -11,6 +12,8 @@
  * stands still is seen by every message of that time, not by the few that were in flight.
  * pull keeps one request a queue under way; the queues lie on the connections in turn. The official clients have one
  * connection to a broker, whatever they consume.
+ * transaction sends half messages and commits each once it is stored; a message counts, and its latency ends, with the answer
+ * to the commit.
  * COUNT is messages (send: rounded up to whole requests). It costs 0.2 to 0.5 us of processor time a message, so that
  * the server stays the thing that is measured.
  */
@@ -64,6 +67,9 @@ static int asked[ASKED_MAX], reading; /* whose queue a pull is for; how many que
 static int uniq_count;
 static char first_error[256];
 static int timer_fd = -1;
+static int transactional;
+static const char *answer_header; /* of the answer that is handled */
+static size_t answer_header_len;
 static uint64_t limit_s = 120, pace_begin, worst, worst_at;
 
 static uint64_t now_ns(void) {
@@ -146,7 +152,9 @@ static void build_send(void) {
     size_t element_max = (size_t)body_bytes + 512;
     char *body = malloc(element_max * (size_t)(batch ? batch : 1));
     size_t body_len = 0;
-    const char *props = "UNIQ_KEY\x01" "7F000001000100000000000000000000\x02WAIT\x01true\x02";
+    const char *props = transactional
+        ? "UNIQ_KEY\x01" "7F000001000100000000000000000000\x02WAIT\x01true\x02TRAN_MSG\x01true\x02PGROUP\x01" "bench_producer\x02"
+        : "UNIQ_KEY\x01" "7F000001000100000000000000000000\x02WAIT\x01true\x02";
     if (batch) {
         for (int i = 0; i < batch; i++) {
             size_t p = strlen(props), size = 20 + (size_t)body_bytes + 2 + p;
@@ -166,7 +174,7 @@ static void build_send(void) {
     field(&h, "e", "0");
     size_t queue_in_header = h.len - (binary ? 1 : 2);
     sprintf(number, "%lld", (long long)time(NULL) * 1000);
-    field(&h, "f", "0"), field(&h, "g", number), field(&h, "h", "0"), field(&h, "i", properties);
+    field(&h, "f", transactional ? "4" : "0"), field(&h, "g", number), field(&h, "h", "0"), field(&h, "i", properties);
     field(&h, "j", "0"), field(&h, "k", "false"), field(&h, "l", "0"), field(&h, "m", batch ? "true" : "false");
     template_frame = malloc(body_len + (1 << 17));
     template_len = frame(template_frame, batch ? 320 : 310, 0, &h, body, body_len, &at_opaque);
@@ -260,6 +268,7 @@ static int parse_answer(const char *f, size_t total, int64_t *sequence, const ch
     const char *h = f + 8;
     int code;
     *body = h + header, *body_len = 4 + total - 8 - header;
+    answer_header = h, answer_header_len = header;
     if (word >> 24) {
         code = (int16_t)(((unsigned char)h[0] << 8) | (unsigned char)h[1]);
         *sequence = (int64_t)get4(h + 5) - OPAQUE_BASE;
@@ -320,6 +329,45 @@ static void on_sent(Conn *c, int code, int64_t sequence, const char *body, size_
     if (code) errors++;
     else messages += batch ? batch : 1;
     if (sequence >= 0 && sequence < sent) take_latency(sequence);
+    answered++, c->in_flight--;
+}
+
+/* A field of the answer that is handled; its serialization says what stands between key and value. */
+static const char *answer_field(const char *key) {
+    size_t k = strlen(key);
+    const char *p = memmem(answer_header, answer_header_len, key, k);
+    if (!p) return NULL;
+    return p + k + (p[k] == '"' ? 3 : 4);
+}
+
+static void queue_end(Conn *c, int64_t sequence, const char *offset_id, int64_t queue_offset) {
+    Header h = {.len = 0};
+    char number[32], uniq[40];
+    size_t opaque_at;
+    char last[17] = {0};
+    memcpy(last, offset_id + 16, 16); /* address and port come before the place in the log */
+    strcpy(uniq, "7F0000010001"), patch_number(uniq + 12, sequence, 20), uniq[32] = 0;
+    field(&h, "producerGroup", "bench_producer"), field(&h, "topic", topic);
+    sprintf(number, "%lld", (long long)queue_offset), field(&h, "tranStateTableOffset", number);
+    sprintf(number, "%lld", strtoll(last, NULL, 16)), field(&h, "commitLogOffset", number);
+    field(&h, "commitOrRollback", "8"), field(&h, "fromTransactionCheck", "false");
+    field(&h, "msgId", uniq), field(&h, "transactionId", uniq);
+    char *p = reserve(c, 2048);
+    size_t n = frame(p, 37, 0, &h, "", 0, &opaque_at);
+    c->out_len -= 2048 - n;
+    patch_opaque(p + opaque_at, target + sequence);
+}
+
+/* Sequences below `target` are halves, the others commits. */
+static void on_transaction(Conn *c, int code, int64_t sequence, const char *body, size_t body_len) {
+    (void)body, (void)body_len;
+    const char *offset_id = code ? NULL : answer_field("msgId"), *queue_offset = code ? NULL : answer_field("queueOffset");
+    if (sequence < target && offset_id && queue_offset) {
+        queue_end(c, sequence, offset_id, atoll(queue_offset));
+        return;
+    }
+    if (code || sequence < target) errors++;
+    else messages++, take_latency(sequence - target);
     answered++, c->in_flight--;
 }
 
@@ -438,7 +486,7 @@ static void loop_until(Answer handle, int (*done)(void)) {
                     each_answer(c, handle);
                     if (c->in_cap - c->in_len > READ_BYTES) break;
                 }
-            if (handle == on_sent && timer_fd < 0) fill(c);
+            if ((handle == on_sent && timer_fd < 0) || handle == on_transaction) fill(c);
             if (handle == on_pulled) flush(c);
         }
     }
@@ -451,7 +499,7 @@ static int pull_done(void) { return messages >= target || !reading; }
 
 int main(int argc, char **argv) {
     if (argc != 12 && argc != 13) {
-        fprintf(stderr, "usage: loadgen HOST PORT send|pull|paced|e2e CONNECTIONS WINDOW BODY_BYTES BATCH COUNT TOPIC QUEUES json|binary [TOPICS]\n");
+        fprintf(stderr, "usage: loadgen HOST PORT send|pull|paced|transaction|e2e CONNECTIONS WINDOW BODY_BYTES BATCH COUNT TOPIC QUEUES json|binary [TOPICS]\n");
         return 1;
     }
     const char *host = argv[1], *mode = argv[3];
@@ -480,6 +528,14 @@ int main(int argc, char **argv) {
         begin = now_ns();
         start_pace();
         loop_until(on_sent, send_done);
+    } else if (!strcmp(mode, "transaction")) {
+        if (batch) return 1;
+        transactional = 1;
+        build_send();
+        for (int i = 0; i < connections; i++) all[i] = connect_to(host, port), all[i]->queue = i;
+        begin = now_ns();
+        for (int i = 0; i < connections; i++) fill(all[i]);
+        loop_until(on_transaction, send_done);
     } else if (!strcmp(mode, "pull")) {
         for (int i = 0; i < connections; i++) all[i] = connect_to(host, port);
         begin = now_ns();

@@ -37,6 +37,7 @@ from tests.interop.artifacts import MissingTool
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WARM_UP_MESSAGES = 60_000
+WARM_UP_TRANSACTIONS = 20_000
 MEMORY_MESSAGES = 10_000_000
 MEMORY_RUNS = 20
 SETTLE_S = 0.3
@@ -159,6 +160,8 @@ def warm_up(program: Path, server: Server) -> None:
         scenario = Scenario("warm-up", "send", connections=4, window=16, headers=headers)
         loadgen.run(program, server.address, scenario, "bench_warm_up", WARM_UP_MESSAGES)
     loadgen.run(program, server.address, Scenario("warm-up", "pull"), "bench_warm_up", WARM_UP_MESSAGES)
+    transactions = Scenario("warm-up", "transaction", connections=4, window=16)
+    loadgen.run(program, server.address, transactions, "bench_warm_up", WARM_UP_TRANSACTIONS)
 
 
 def one_run(program: Path, server: Server, scenario: Scenario, topic: str, short: bool) -> Figures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from gantry.errors import BrokerError, DiskFull, MessageIllegal, StoreError
@@ -10,6 +11,7 @@ from gantry.model import sys_flag
 from gantry.protocol.remoting.codes import ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.end_transaction import EndTransactionRequestHeader
+from gantry.runtime.begun import begun
 from gantry.runtime.remoting_server import RequestContext
 from gantry.store import PutStatus
 
@@ -35,7 +37,13 @@ class EndTransactionProcessor:
     def __init__(self, broker: BrokerContext) -> None:
         self._broker = broker
 
-    async def __call__(
+    def __call__(
+        self, ctx: RequestContext, request: RemotingCommand, header: EndTransactionRequestHeader
+    ) -> RemotingCommand | Awaitable[RemotingCommand | None] | None:
+        # Half messages are young as a rule, and in memory: nothing waits, and answers leave in one write.
+        return begun(self._end(ctx, request, header))
+
+    async def _end(
         self, ctx: RequestContext, request: RemotingCommand, header: EndTransactionRequestHeader
     ) -> RemotingCommand | None:
         broker = self._broker

@@ -23,6 +23,7 @@ from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.send_message import SendMessageRequestHeader, SendMessageResponseHeader
 from gantry.protocol.remoting.header.send_message_v2 import SendMessageRequestHeaderV2
 from gantry.runtime.address import split_address
+from gantry.runtime.begun import begun
 from gantry.runtime.remoting_server import RequestContext
 from gantry.store import PutResult, PutStatus
 
@@ -63,8 +64,12 @@ class SendMessageProcessor:
 
     def __call__(
         self, ctx: RequestContext, request: RemotingCommand, header: SendMessageRequestHeader | SendMessageRequestHeaderV2
-    ) -> Awaitable[RemotingCommand]:
-        return self._send(ctx, request, header.to_v1() if isinstance(header, SendMessageRequestHeaderV2) else header)
+    ) -> RemotingCommand | Awaitable[RemotingCommand]:
+        if isinstance(header, SendMessageRequestHeaderV2):
+            header = header.to_v1()
+        sending = self._send(ctx, request, header)
+        # Of what is rare only half messages come in numbers.
+        return begun(sending) if message_const.TRANSACTION_PREPARED in (header.properties or "") else sending
 
     async def _send(self, ctx: RequestContext, request: RemotingCommand, header: SendMessageRequestHeader) -> RemotingCommand:
         checked = False
