@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gantry.testing import MemoryDisk, SeededRng, VirtualClock, settle
-from gantry.testing.memory_disk import PowerCut
-from tests.unit.broker.timer_world import Timers, TimerWorld
+from tests.unit.broker.timer_world import Timers, TimerWorld, attempt, end_all
 
 DELAYS_MS = st.one_of(st.integers(1, 6_000), st.integers(1, 70_000))
 sends = st.tuples(st.just("send"), DELAYS_MS)
@@ -85,27 +82,6 @@ async def _compare(steps: list[tuple[str, int]], flush: str, seed: int) -> None:
     counts = {topic: each.count for topic, each in world.timer.account.metrics.counts.items()}
     assert set(counts.values()) <= {0}, counts
     await clock.run_until(world.stop())
-
-
-async def attempt(clock: VirtualClock, disk: MemoryDisk, work: Any) -> None:
-    """Does it, unless the power goes."""
-    task = asyncio.ensure_future(work)
-    with contextlib.suppress(PowerCut):
-        while True:
-            await settle(until=task)
-            if task.done() or disk.is_off:
-                break
-            due_ms = clock.next_due_ms()
-            assert due_ms is not None, "it waits for something that no timer will bring about"
-            clock.advance_ms(due_ms)
-        if task.done():
-            task.result()
-
-
-async def end_all() -> None:
-    for task in asyncio.all_tasks() - {asyncio.current_task()}:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def again(disk: MemoryDisk, clock: VirtualClock, timers: Timers, flush: str) -> TimerWorld:

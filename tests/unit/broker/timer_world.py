@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +17,8 @@ from gantry.runtime.clock import Clock
 from gantry.runtime.disk import Disk
 from gantry.store import MessageStore, PutStatus
 from gantry.store.config import StoreConfig
-from gantry.testing import SeededRng
+from gantry.testing import MemoryDisk, SeededRng, VirtualClock, settle
+from gantry.testing.memory_disk import PowerCut
 from tests.unit.store.store_world import ROOT, read_queue
 
 TOPIC = "T"
@@ -150,3 +153,24 @@ class TimerWorld:
             for queue_id in range(QUEUES)
             for view in await read_queue(self.store, TOPIC, queue_id)
         ]
+
+
+async def attempt(clock: VirtualClock, disk: MemoryDisk, work: Any) -> None:
+    """Does it, unless the power goes."""
+    task = asyncio.ensure_future(work)
+    with contextlib.suppress(PowerCut):
+        while True:
+            await settle(until=task)
+            if task.done() or disk.is_off:
+                break
+            due_ms = clock.next_due_ms()
+            assert due_ms is not None, "it waits for something that no timer will bring about"
+            clock.advance_ms(due_ms)
+        if task.done():
+            task.result()
+
+
+async def end_all() -> None:
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

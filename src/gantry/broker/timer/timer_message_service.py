@@ -68,6 +68,7 @@ class _Slot:
         "index",
         "last_position",
         "positions",
+        "put_back",
         "recalled",
         "scan_offset",
         "time_ms",
@@ -80,6 +81,7 @@ class _Slot:
         self.index = 0
         self.fired_position = self.last_position = NO_POSITION
         self.recalled: set[tuple[str, str]] = set()
+        self.put_back = False
         self.changes: Counter[str] = Counter()
         """Of the counts by topic, since its begin: a crash now lets it begin again."""
 
@@ -317,6 +319,9 @@ class TimerMessageService:
             last = book.wheel.get(time_ms)
             if last is None or last.last_position <= slot.last_position:
                 break
+        if slot.put_back:
+            # What was put back must be in the wheel before later slots fire, marks above all; readers see it once it is safe.
+            await store.flush()
         self._slot = None
         book.read_time_ms = time_ms + book.precision_ms
         self.account.dirty = True
@@ -357,6 +362,7 @@ class TimerMessageService:
         if copy is not None:
             firing.taken[copy] += 1
         elif unit.rolls:
+            slot.put_back = True
             firing.messages.append(put_back(message, enqueued_ms=unit.write_time_ms, now_ms=now_ms))
         elif (message.topic, message.unique_key) not in slot.recalled:
             firing.messages.append(delivered(message, enqueued_ms=unit.write_time_ms, now_ms=now_ms))

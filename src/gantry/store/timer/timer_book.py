@@ -123,7 +123,7 @@ class TimerBook:
         state = self._load_state()
         check = self._load_check()
         self._check = check.hex() if check is not None else ""
-        ours = state is not None and (check is None or check.hex() in state.checks or not any(check))
+        ours = state is not None and (check is None or _is_ours(check, state.checks))
         has_log = self.log.load(state.log_position if state is not None and ours else None)
         has_wheel = self.wheel.load()
         found = self._judge(state, check, has_log, has_wheel)
@@ -404,11 +404,8 @@ class TimerBook:
             # A crash may come before timercheck was written for the first time.
             if state is None or len(state.checks) > 1:
                 return Found.LOST
-        elif state is None or check.hex() not in state.checks:
-            if not any(check) and state is not None and len(state.checks) == 1:
-                pass  # made, but not written yet
-            else:
-                return Found.FOREIGN if has_wheel else Found.LOST
+        elif state is None or not _is_ours(check, state.checks):
+            return Found.FOREIGN if has_wheel else Found.LOST
         if state is None or state.precision_ms != self.precision_ms or self.log.end < state.log_position:
             return Found.LOST
         if self.log.starts and self.log.first > state.first_position:
@@ -459,6 +456,14 @@ class TimerBook:
             file.close()
         if new:
             self._disk.sync_dir(posixpath.dirname(self._check_path))
+
+
+def _is_ours(check: bytes, known: list[str]) -> bool:
+    """What timercheck holds is what we wrote: the newer or the older of two, or a mixture where a crash cut the writing."""
+    candidates = [bytes.fromhex(each) for each in known]
+    if len(candidates) == 1:
+        candidates.append(bytes(len(check)))  # made, and not written yet
+    return all(any(byte == each[at] for each in candidates) for at, byte in enumerate(check))
 
 
 def _checkpoint_of(state: TimerState, version: int) -> TimerCheckpoint:
