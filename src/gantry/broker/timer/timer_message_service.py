@@ -200,6 +200,9 @@ class TimerMessageService:
                 log.error("the timer waits on: %s", error)
             except Exception:
                 log.exception("the timer failed, it is tried again")
+            if delay_ms <= 0:
+                await asyncio.sleep(0)
+                continue
             timer = self._clock.call_later(delay_ms, self._wake.set)
             try:
                 await self._wake.wait()
@@ -223,7 +226,10 @@ class TimerMessageService:
         if not self.book.has_files:
             return IDLE_MS
         now = self._clock.now_ms()
-        return min(self.book.floor(now) + self.book.precision_ms - now, WAIT_MS_MAX)
+        floor = self.book.floor(now)
+        if self.book.read_time_ms < floor and not self._config.timer_stop_dequeue and self.account.may_fire:
+            return 0  # a slot was over while the turn ended
+        return min(floor + self.book.precision_ms - now, WAIT_MS_MAX)
 
     async def _follow_clock(self) -> int:
         """The slot that is now. When the wall clock has jumped back, slots that fired lie ahead again, and are forgotten."""
