@@ -47,7 +47,8 @@ class Scenario:
 
     Units: body_bytes in bytes, count in messages; `batch` 0 means single messages; `window` is how many requests one
     connection keeps unanswered, in mode "paced" how many messages go out a second over all of them. A pull scenario reads
-    what was sent before the clock starts, with one request a queue under way; the queues lie on the connections in turn. `server` is the one of ours that is measured: "gantry", or
+    what was sent before the clock starts, with one request a queue under way; the queues lie on the connections in
+    turn. `server` is the one of ours that is measured: "gantry", or
     "gantry-python" for the pure core.
     """
 

@@ -7,6 +7,7 @@ The cluster must create topics by itself, give them 8 queues, and have short del
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -406,6 +407,26 @@ async def transactions_are_seen_when_they_are_committed(world: World) -> None:
 
 TRANSACTION_SETTINGS = {"transactionTimeOut": 1_000, "transactionCheckInterval": 1_000, "transactionOpBatchInterval": 500}
 
+
+async def delayed_messages_come_at_their_time_and_recalled_ones_never(world: World) -> None:
+    seen = Seen()
+    async with world.producer() as producer, world.consumer(seen):
+        kept = [Message.of(world.topic, b"kept %d" % n) for n in range(2)]
+        kept[0].delay_for_ms(2_500)
+        kept[1].deliver_at_ms(time.time_ns() // 1_000_000 + 3_500)
+        away = Message.of(world.topic, b"recalled")
+        away.delay_for_ms(4_000)
+        sent_at = time.monotonic()
+        results = [await producer.send(message) for message in (*kept, away)]
+        handle = results[2].recall_handle
+        assert handle is not None
+        assert await producer.recall(world.topic, handle) == results[2].message_id
+        await eventually(lambda: len(seen.bodies) == 2, lambda: seen.bodies)
+        assert time.monotonic() - sent_at >= 2.5
+        await asyncio.sleep(2.5)
+        assert seen.bodies == Counter([b"kept 0", b"kept 1"])
+
+
 SCENARIOS = [
     transactions_are_seen_when_they_are_committed,
     every_way_to_send_arrives_as_it_was_sent,
@@ -419,4 +440,5 @@ SCENARIOS = [
     restart_resumes_at_the_committed_offset,
     pull_with_seek_and_commit,
     requests_get_their_replies,
+    delayed_messages_come_at_their_time_and_recalled_ones_never,
 ]

@@ -19,7 +19,11 @@ LAST_DELAY_MS = 45_000
 DELAYS_MS = (1_500, 4_000, 9_000, 14_000, 19_000, 24_000, 30_000, LAST_DELAY_MS)
 LATE_MS_MAX = 4_000
 SETTINGS = {"mappedFileSizeTimerLog": 1040, "timerRollWindowSlot": 15}
-"""A small roll window: messages are put back into the timer by one broker and by the other."""
+"""A small roll window: messages are put back into the timer by one broker and by the other.
+
+Those to be recalled are due within it: an official broker that starts after such a message was to be put back, and after its
+time, delivers it without a look at its mark.
+"""
 
 
 class Timers:
@@ -41,7 +45,7 @@ class Timers:
         results = sender.send(messages, topic=topic)
         assert [each.get("error") for each in results if each.get("status") != "SEND_OK"] == []
         self.due.update({str(each["body"]): int(str(each["time"])) for each in messages})
-        away = [(each, result) for each, result in zip(messages, results, strict=True) if "-24000-" in str(each["body"])]
+        away = [(each, result) for each, result in zip(messages, results, strict=True) if "-14000-" in str(each["body"])]
         answers = recall(bench, sender, [(topic, str(result["recall_handle"])) for _, result in away])
         assert [each.get("msg_id") for each in answers] == [result["msg_id"] for _, result in away]
         self.recalled |= {str(each["body"]) for each, _ in away}

@@ -17,7 +17,7 @@ from gantry.cli.common import body_text
 
 if TYPE_CHECKING:
     from gantry.runtime.disk import Disk
-    from gantry.store.inspect import LogItem
+    from gantry.store.inspect import LogItem, TimerItem
 
 Row = dict[str, Any]
 
@@ -33,7 +33,7 @@ INFLATED_BYTES_MAX = 64 * 1024 * 1024
 @click.option("--body", is_flag=True, help="Show whole bodies.")
 @click.pass_context
 def command(ctx: click.Context, path: str, as_json: bool, limit: int, start: int, hash_slots: int | None, body: bool) -> None:
-    """Show what is in a store file: commit log, consume queue, index, checkpoint, or the files of config/.
+    """Show what is in a store file: commit log, consume queue, index, timer log, wheel, checkpoint, or the files of config/.
 
     Given a store directory it lists the files in it. Nothing is written, and no broker is needed; a running one is not
     disturbed.
@@ -92,17 +92,30 @@ def read(disk: Disk, path: str, *, start: int, hash_slots: int | None, whole_bod
         if state is None:
             raise ValueError(f"{path} cannot be read as a synced-offset file")
         return "synced offset", _pairs(_plain(state))
+    if kind == "timerlog":
+        return "timer log", (_timer_row(item) for item in inspect.iterate_timer_log(disk, path, start=start))
+    if kind == "timerwheel":
+        return "time wheel, slots that were used", (
+            {"index": index, **slot._asdict()} for index, slot in inspect.iterate_wheel(disk, path)
+        )
+    if kind == "timercheck":
+        from gantry.protocol.disk.timer_checkpoint_layout import decode_timer_checkpoint
+
+        check = decode_timer_checkpoint(disk.read_file(path))
+        if check is None:
+            raise ValueError(f"{path} is too short for a timer checkpoint")
+        return "timer checkpoint", _pairs(_plain(check))
     if kind in ("abort", "lock"):
         meaning = {
             "abort": "a broker is running on this store, or did not stop cleanly",
             "lock": "held by the broker that runs on this store",
         }
         return kind, iter([{"file": path, "bytes": disk.size(path), "meaning": meaning[kind]}])
-    if path.endswith((".json", ".json.bak")):
+    if kind == "metadata" or path.endswith((".json", ".json.bak")):
         return "metadata", _json_rows(disk.read_file(path))
     raise ValueError(
         f"{path} is no file of a message store: expected commitlog/<20 digits>, consumequeue/<topic>/<queue>/<20 digits>, "
-        f"index/<17 digits>, checkpoint, or a file of config/"
+        f"index/<17 digits>, timerlog/<20 digits>, timerwheel, checkpoint, or a file of config/"
     )
 
 
@@ -124,6 +137,21 @@ def _log_row(item: LogItem, chars_max: int) -> Row:
         }
     if item.blank:
         row["body"] = "(blank: the rest of the file is unused)"
+    if item.problem:
+        row["problem"] = item.problem
+    return row
+
+
+def _timer_row(item: TimerItem) -> Row:
+    unit = item.unit
+    kinds = [name for name, wanted in (("rolls", unit.rolls), ("recalls", unit.recalls)) if wanted]
+    row: Row = {"position": item.position, "slot": _time(item.due_ms) if not item.problem else "", "kind": " ".join(kinds)}
+    row |= {
+        "previous_position": unit.previous_position,
+        "physical_offset": unit.physical_offset,
+        "size": unit.record_size,
+        "topic_hash": unit.topic_hash,
+    }
     if item.problem:
         row["problem"] = item.problem
     return row

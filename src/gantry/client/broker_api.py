@@ -23,6 +23,7 @@ from gantry.protocol.remoting.header.query_consumer_offset import (
     QueryConsumerOffsetRequestHeader,
     QueryConsumerOffsetResponseHeader,
 )
+from gantry.protocol.remoting.header.recall_message import RecallMessageRequestHeader, RecallMessageResponseHeader
 from gantry.protocol.remoting.header.search_offset import SearchOffsetRequestHeader, SearchOffsetResponseHeader
 from gantry.protocol.remoting.header.send_message import SendMessageResponseHeader
 from gantry.protocol.remoting.header.unregister_client import UnregisterClientRequestHeader
@@ -62,6 +63,11 @@ class BrokerApi:
             region_id=response.field("MSG_REGION"),
             trace_on=response.field("TRACE_ON") != "false",
         )
+
+    async def recall(self, address: str, header: RecallMessageRequestHeader, *, timeout_ms: int) -> str:
+        """Take a delayed message back; its unique id. Every code but 0 is a BrokerError."""
+        response = await ask(self._remoting, address, RemotingCommand.request(header), timeout_ms)
+        return RecallMessageResponseHeader.decode(response.ext_fields).msg_id
 
     async def send_oneway(self, address: str, command: RemotingCommand) -> None:
         await self._remoting.invoke_oneway(address, command)

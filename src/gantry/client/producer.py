@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from gantry.errors import BrokerError, ClientError, RemotingError, RemotingTimeout
+from gantry.errors import BrokerError, ClientError, RemoteProtocolError, RemotingError, RemotingTimeout
 from gantry.model import Message, MessageExt, MessageQueue
 from gantry.model.topic_validator import validate_group
+from gantry.protocol.message.recall_handle import decode_recall_handle
 from gantry.protocol.remoting import ResponseCode
+from gantry.protocol.remoting.header.recall_message import RecallMessageRequestHeader
 
 from .client_instance import ClientInstance
 from .doors import Doors
@@ -200,6 +202,24 @@ class Producer:
             return await instance.replies.wait(correlation_id, deadline - clock.monotonic_ms())
         finally:
             instance.replies.forget(correlation_id)
+
+    async def recall(self, topic: str, recall_handle: str, *, timeout_ms: int | None = None) -> str:
+        """Take back a message that waits for its delivery time, by the `recall_handle` of its SendResult.
+
+        Returns: the message's unique id. When it returns before the delivery time, the message will not be delivered.
+        Raises: ClientError for a handle that is none; BrokerError (refused: too late, or recalling is off), RemotingError.
+        """
+        instance, _ = self._running()
+        try:
+            handle = decode_recall_handle(recall_handle)
+        except RemoteProtocolError as error:
+            raise ClientError(str(error)) from None
+        await instance.publish_info(topic, default_queue_count=self.options.default_topic_queue_nums)
+        return await instance.brokers.recall(
+            instance.master_address(handle.broker_name),
+            RecallMessageRequestHeader(producer_group=self.group, topic=topic, recall_handle=recall_handle),
+            timeout_ms=self.options.timeout_ms if timeout_ms is None else timeout_ms,
+        )
 
     async def queues(self, topic: str) -> Sequence[MessageQueue]:
         """The queues this producer may write to, sorted."""

@@ -70,6 +70,14 @@ class Message:
     def delay_time_level(self, level: int) -> None:
         self.properties[message_const.DELAY_TIME_LEVEL] = str(level)
 
+    def delay_for_ms(self, delay_ms: int) -> None:
+        """Ask for delivery so many ms after the broker got it; the broker's precision (1 s) may be added, nothing is early."""
+        self.properties[message_const.TIMER_DELAY_MS] = str(delay_ms)
+
+    def deliver_at_ms(self, time_ms: int) -> None:
+        """Ask for delivery at a time of the broker's wall clock, ms since 1970 UTC."""
+        self.properties[message_const.TIMER_DELIVER_MS] = str(time_ms)
+
     @property
     def wait_store_msg_ok(self) -> bool:
         return self.properties.get(message_const.WAIT_STORE_MSG_OK, "true") == "true"

@@ -24,6 +24,10 @@ from gantry.protocol.disk.index_layout import (
     index_file_size,
     slot_position,
 )
+from gantry.protocol.disk.timer_log_unit import UNIT_SIZE as TIMER_UNIT_SIZE
+from gantry.protocol.disk.timer_log_unit import TimerLogUnit, decode_timer_unit, is_timer_blank
+from gantry.protocol.disk.timer_wheel_slot import SLOT_SIZE as SLOT_SIZE_OF_WHEEL
+from gantry.protocol.disk.timer_wheel_slot import WheelSlot, decode_slot
 from gantry.protocol.message.record import MAGIC_BLANK, RECORD_SIZE_MIN, RecordView
 from gantry.runtime.disk import Disk, DiskFile
 
@@ -72,20 +76,37 @@ class IndexItem:
     store_second_ms: int
 
 
+@dataclass(slots=True, frozen=True)
+class TimerItem:
+    """One entry of a timer log. Units: `position` in bytes of the timer log, `due_ms` is its slot's time."""
+
+    position: int
+    due_ms: int
+    unit: TimerLogUnit
+    problem: str = ""
+
+
 def kind_of(path: str) -> str | None:
-    """What file this is, by place and name: commitlog, consumequeue, index, checkpoint, abort, lock, syncedOffset, or None."""
+    """What file this is, by place and name: commitlog, consumequeue, index, checkpoint, abort, lock, syncedOffset,
+    timerlog, timerwheel, timercheck, metadata, or None."""
     parts = path.rstrip("/").split("/")
     name = parts[-1]
     if name in ("checkpoint", "abort", "lock"):
         return name
     if name == "syncedOffset.json":
         return "syncedOffset"
+    if name in ("timerwheel", "timercheck"):
+        return name
+    if name in ("timermetrics", "timermetrics.bak", "timerState.json", "timerState.json.bak"):
+        return "metadata"
     if len(parts) > 1 and parts[-2] == "index" and name.isdigit():
         return "index"
     if parse_offset_file_name(name) is None:
         return None
     if len(parts) > 3 and parts[-4] == "consumequeue":
         return "consumequeue"
+    if len(parts) > 1 and parts[-2] == "timerlog":
+        return "timerlog"
     return "commitlog"
 
 
@@ -147,6 +168,35 @@ def iterate_queue(disk: Disk, path: str, *, start: int = 0) -> Iterator[QueueIte
                 return
     finally:
         file.close()
+
+
+def iterate_timer_log(disk: Disk, path: str, *, start: int = 0) -> Iterator[TimerItem]:
+    """Entries of one timer log file, from a position on to its end, its blank, or the first bytes that are no entry."""
+    base = parse_offset_file_name(path.rsplit("/", 1)[-1]) or 0
+    data = disk.read_file(path)
+    for at in range(
+        max(start - base, 0) // TIMER_UNIT_SIZE * TIMER_UNIT_SIZE, len(data) - TIMER_UNIT_SIZE + 1, TIMER_UNIT_SIZE
+    ):
+        unit = decode_timer_unit(data, at)
+        if is_timer_blank(data, at) or not any(data[at : at + TIMER_UNIT_SIZE]):
+            return
+        yield TimerItem(base + at, unit.slot_time_ms, unit, "" if unit.valid else "this is no entry")
+        if not unit.valid:
+            return
+
+
+def iterate_wheel(disk: Disk, path: str) -> Iterator[tuple[int, WheelSlot]]:
+    """Index and content of the slots of a wheel that were ever used."""
+    data = disk.read_file(path)
+    blank = bytes(_CHUNK)
+    for block in range(0, len(data), _CHUNK):
+        part = data[block : block + _CHUNK]
+        if part == blank[: len(part)]:
+            continue
+        for at in range(0, len(part) - SLOT_SIZE_OF_WHEEL + 1, SLOT_SIZE_OF_WHEEL):
+            slot = decode_slot(part, at)
+            if slot.tick:
+                yield (block + at) // SLOT_SIZE_OF_WHEEL, slot
 
 
 def read_index_header(disk: Disk, path: str) -> IndexHeader:

@@ -7,13 +7,16 @@ from gantry.store.inspect import (
     iterate_index,
     iterate_log,
     iterate_queue,
+    iterate_timer_log,
+    iterate_wheel,
     kind_of,
     read_checkpoint,
     read_index_header,
     read_synced_state,
 )
 from gantry.testing import MemoryDisk
-from tests.unit.store.store_world import ROOT, message, put, started
+from tests.unit.store.store_world import ROOT, expected, message, put, started
+from tests.unit.store.test_timer_book import golden_disk, golden_entries
 
 LOG = f"{ROOT}/commitlog/{0:020d}"
 
@@ -67,3 +70,16 @@ def test_the_kind_of_a_file_follows_from_its_place() -> None:
     assert kind_of(f"{ROOT}/checkpoint") == "checkpoint"
     assert kind_of(f"{ROOT}/gantry/syncedOffset.json") == "syncedOffset"
     assert kind_of("/etc/passwd") is None
+
+
+def test_the_timers_files_are_shown() -> None:
+    disk = golden_disk()
+    items = [item for start in (0, 1040) for item in iterate_timer_log(disk, f"{ROOT}/timerlog/{start:020d}")]
+    assert [(item.position, item.due_ms) for item in items] == [(line["pos"], line["dueTime"]) for line in golden_entries()]
+    slots = [(index, *slot) for index, slot in iterate_wheel(disk, f"{ROOT}/timerwheel")]
+    assert slots == [tuple(line.values()) for line in expected("timer")["timerwheel"]]
+    assert kind_of(f"{ROOT}/timerlog/{0:020d}") == "timerlog"
+    assert kind_of(f"{ROOT}/config/timercheck") == "timercheck"
+    file = disk.open(f"{ROOT}/timerlog/{0:020d}")
+    file.pwrite(b"\xff" * 52, 104)
+    assert [bool(item.problem) for item in iterate_timer_log(disk, f"{ROOT}/timerlog/{0:020d}")] == [False, False, True]
