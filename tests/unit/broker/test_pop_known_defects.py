@@ -1,4 +1,4 @@
-"""Defects of POP in the original, one test each: named after the issue of apache/rocketmq, and for the promise that holds here."""
+"""Defects of POP in the original, a test each, named after the issue of apache/rocketmq and for the promise that holds here."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gantry.errors import DiskFault, StoreError
 
+from .checkpoints import Pending
 from .journal import PopJournal
 from .ledger import DEADLINE_MAX, Out, PopLedger, PopQueue, QueueKey
 from .ops import AckOp, ChangeOp, DropOp, MovedOp, OffsetsOp, Op, OrderOp, PopOp
@@ -61,8 +62,8 @@ class PopAccount:
     ) -> None:
         self.ledger = PopLedger()
         self.time = LedgerClock(clock)
-        self.imported = False
-        """The store came from another broker, or had no ledger yet."""
+        self.foreign = False
+        """Another broker had the store, or there was no ledger yet."""
         self._disk = disk
         self._store = store
         self._offsets = offsets
@@ -86,7 +87,7 @@ class PopAccount:
             if ledger.queues:
                 log.warning("consumerOffset.json is not from this broker: popped messages follow its offsets, not the ledger")
             ledger = PopLedger()
-            self.imported = True
+            self.foreign = True
         ledger.after_restart(
             log_end=self._store.max_physical_offset,
             wall_now=self.time.wall(),
@@ -98,6 +99,34 @@ class PopAccount:
             self._commit(queue)
         if ledger.out_count:
             log.info("%d popped messages wait for an acknowledgement or their deadline", ledger.out_count)
+
+    def take_over(self, pending: Pending) -> int:
+        """Takes over what another broker's checkpoints say is out; returns how many. Before begin().
+
+        Its committed offsets have passed them; ours may not, so those go back to the first that is out. What is not below the
+        committed offset, the next pops give anyway.
+        """
+        taken = 0
+        for (topic, group, queue_id), out in pending.items():
+            committed = self._offsets.query(group, topic, queue_id)
+            first = self._store.min_offset(topic, queue_id)
+            wanted = {offset: times for offset, times in out.items() if first <= offset < committed}
+            if not wanted:
+                continue
+            self.ledger.apply(self.ledger.new_queue(topic, group, queue_id))
+            queue = self.ledger.find(topic, group, queue_id)
+            assert queue is not None
+            by_times: dict[tuple[int, int], list[int]] = {}
+            for offset in sorted(wanted):
+                by_times.setdefault(wanted[offset], []).append(offset)
+            now = self.time.now()
+            for (pop_time, deadline), offsets in sorted(by_times.items()):
+                # By the clock of this start: a deadline far ahead was made by a clock that was.
+                deadline = min(deadline, now + max(deadline - pop_time, 0))
+                self.ledger.apply(PopOp(queue.number, committed, pop_time, deadline, tuple(offsets)))
+            taken += len(wanted)
+            self._offsets.commit(group, topic, queue_id, queue.base, "another broker's checkpoints")
+        return taken
 
     async def begin(self) -> None:
         """From here on changes are noted; the ledger as it is now is on the disk when this returns. Raises: DiskError."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import posixpath
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gantry.model import topic_validator
+
 from ..long_polling import PopHold
 from .account import PopAccount
+from .checkpoints import REVIVE_GROUP, pending_of, read_checkpoints
 from .order_info_manager import OrderInfoManager
 from .revive import PopReviveService
 from .take import PopTaker
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
     from ..stats.broker_stats import BrokerStats
     from ..subscription.subscription_group_manager import SubscriptionGroupManager
     from ..topic.topic_config_manager import TopicConfigManager
+
+log = logging.getLogger(__name__)
 
 
 class PopRoom:
@@ -42,6 +49,11 @@ class PopRoom:
         checksum_dir: str,
         watch: Callable[[str, int, bool], None],
     ) -> None:
+        self._config = config
+        self._disk = disk
+        self._store = store
+        self._offsets = offsets
+        self._timer_check_path = posixpath.join(config_directory, "timercheck")
         self.account = PopAccount(
             disk, clock, store, offsets, directory=own_directory, journal_bytes_max=config.pop_journal_bytes_max
         )
@@ -62,8 +74,30 @@ class PopRoom:
     async def load(self) -> None:
         """Reads ledger and order information, and begins a journal. Raises: StoreDamaged, DiskError."""
         await self.account.load()
+        if self.account.foreign:
+            await self._take_over()
         self.order_infos.load()
         await self.account.begin()
+
+    async def _take_over(self) -> None:
+        """What another broker had handed out is out here, too, until its deadline."""
+        config, store, offsets = self._config, self._store, self._offsets
+        topic = topic_validator.REVIVE_TOPIC_PREFIX + config.broker_cluster_name
+        messages = await read_checkpoints(
+            store,
+            self._disk,
+            cluster=config.broker_cluster_name,
+            committed=offsets.offsets_of(REVIVE_GROUP, topic) or {},
+            timer_check_path=self._timer_check_path,
+        )
+        taken = self.account.take_over(pending_of(messages, config.broker_name))
+        if messages:
+            log.info("%d checkpoint records of another broker: %d messages wait for their deadline", len(messages), taken)
+        # They are in the ledger now: that broker, should it come back, need not go through them again.
+        for queue_id in store.queue_ids(topic):
+            last = store.max_offset(topic, queue_id) - 1
+            if last > offsets.query(REVIVE_GROUP, topic, queue_id):
+                offsets.commit(REVIVE_GROUP, topic, queue_id, last)
 
     async def start(self) -> None:
         await self.revive.start()
