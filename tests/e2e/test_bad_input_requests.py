@@ -153,22 +153,6 @@ def test_unknown_codes_are_answered_as_the_official_servers_do(attacked: Server,
         assert (answer.code, answer.remark, answer.serialize_type) == (3, f" request type {code} not supported", kind)
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        RequestCode.CHECK_TRANSACTION_STATE,
-        *(RequestCode.POP_MESSAGE, RequestCode.ACK_MESSAGE, RequestCode.BATCH_ACK_MESSAGE, RequestCode.POLLING_INFO),
-        *(RequestCode.CHANGE_MESSAGE_INVISIBLETIME, RequestCode.NOTIFICATION, RequestCode.RECALL_MESSAGE),
-    ],
-)
-def test_timers_and_pop_are_answered_clearly_as_long_as_they_are_not_served(broker: GantryBroker, code: RequestCode) -> None:
-    if int(code) in SERVED["broker"]:
-        pytest.fail(f"{code.name} is served now: its own tests take over, this line goes")
-    with Peer(broker.address) as peer:
-        answer = peer.ask(int(code), {"topic": "T", "consumerGroup": "g"})
-    assert (answer.code, answer.remark) == (3, f" request type {int(code)} not supported")
-
-
 def test_the_fast_port_serves_no_pulls(broker: GantryBroker) -> None:
     with Peer(f"127.0.0.1:{broker.port - 2}") as peer:
         assert peer.ask(PULL, {}).remark == " request type 11 not supported"

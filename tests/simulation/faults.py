@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from .delayed import Delayed
     from .ledger import Ledger
+    from .popping import Popping
     from .trace import Trace
 
 
@@ -23,13 +24,22 @@ class Faults:
     acknowledged messages among it: the ledger is told.
     """
 
-    def __init__(self, cluster: SimulatedCluster, rng: SeededRng, trace: Trace, ledger: Ledger, delayed: Delayed) -> None:
+    def __init__(
+        self,
+        cluster: SimulatedCluster,
+        rng: SeededRng,
+        trace: Trace,
+        ledger: Ledger,
+        delayed: Delayed,
+        popping: Popping,
+    ) -> None:
         self.counts: dict[str, int] = {}
         self._cluster = cluster
         self._rng = rng
         self._trace = trace
         self._ledger = ledger
         self._delayed = delayed
+        self._popping = popping
         self._stopped = False
         self._kinds: list[tuple[str, int, Callable[[], Awaitable[None]]]] = [
             ("kill", 4, self._kill),
@@ -105,10 +115,13 @@ class Faults:
         keep = ("none" if self._rng.random() < 0.3 else "subset") if power else "all"
         self._trace.add(f"crash {broker.name}, keeps {keep}")
         self._ledger.crashes(broker.name, power=power)
+        if power:
+            self._popping.power_fails(broker.name)
         await self._cluster.crash(broker, keep)  # type: ignore[arg-type]
 
     async def _start(self, broker: SimulatedBroker) -> None:
         await broker.start()
+        self._popping.starts(broker.name)
         self._trace.add(f"start {broker.name}, log ends at {broker.controller.context.store.max_physical_offset}")
         self._ledger.started(broker)
 
@@ -118,6 +131,7 @@ class Faults:
         """Final for the process: it goes on read-only until its machine comes up anew."""
         broker = self._rng.choice(self._cluster.brokers)
         self._trace.add(f"syncs of {broker.name} fail")
+        self._popping.disk_fails(broker.name)
         broker.disk.fail("sync", error=errno.EIO, nth=1 + self._rng.randrange(3), path_part="commitlog")
         await self._sleep(1_000, 10_000)
         broker.disk.heal()
@@ -128,10 +142,12 @@ class Faults:
     async def _fill_disk(self) -> None:
         broker = self._rng.choice(self._cluster.brokers)
         self._trace.add(f"disk of {broker.name} is full")
+        self._popping.disk_fails(broker.name)
         for op in ("pwrite", "allocate", "create"):
             broker.disk.fail(op, error=errno.ENOSPC, times=1_000_000, partial=op == "pwrite")
         await self._sleep(500, 8_000)
         broker.disk.heal()
+        self._popping.disk_fails(broker.name)
         self._trace.add(f"disk of {broker.name} has room")
 
     async def _slow_disk(self) -> None:
@@ -182,6 +198,7 @@ class Faults:
         self._trace.add(f"the wall clock jumps by {delta_ms} ms")
         self._cluster.clock.jump_wall_ms(delta_ms)
         self._delayed.wall_jumps(delta_ms)
+        self._popping.wall_jumps()
 
     async def _sleep(self, least_ms: int, most_ms: int) -> None:
         await self._cluster.clock.sleep_ms(least_ms + self._rng.randrange(most_ms - least_ms + 1))

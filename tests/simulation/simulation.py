@@ -19,6 +19,7 @@ from gantry.testing.simulated_cluster import SimulatedCluster
 from .delayed import Delayed
 from .faults import Faults
 from .ledger import Ledger
+from .popping import Popping
 from .trace import Trace
 from .transactions import SETTINGS as TRANSACTION_SETTINGS
 from .transactions import Transactions
@@ -61,7 +62,8 @@ class Simulation:
         self._rng = SeededRng(seed).fork("simulation")
         self._delayed = Delayed(self.cluster, self._rng.fork("delayed"), self.trace, seed, sync=sync)
         self._transactions = Transactions(self.cluster, self._rng.fork("transactions"), self.trace, seed, sync=sync)
-        self._faults = Faults(self.cluster, self._rng.fork("faults"), self.trace, self.ledger, self._delayed)
+        self._popping = Popping(self.cluster, self._rng.fork("popping"), self.trace, seed, sync=sync)
+        self._faults = Faults(self.cluster, self._rng.fork("faults"), self.trace, self.ledger, self._delayed, self._popping)
         self._duration_ms = minutes * 60_000
         self._queues: list[MessageQueue] = []
         self._numbers: Counter[tuple[int, MessageQueue]] = Counter()
@@ -74,7 +76,7 @@ class Simulation:
         return (
             f"{ledger.acknowledged_count} acknowledged, {ledger.unknown_count} unknown, "
             f"{ledger.lost} lost at the end of a queue, {sum(ledger.consumed.values())} consumed, "
-            f"{self._delayed.count} came after a delay, {self._transactions.summary}; {faults}"
+            f"{self._delayed.count} came after a delay, {self._transactions.summary}, {self._popping.summary()}; {faults}"
         )
 
     async def run(self) -> None:
@@ -87,6 +89,7 @@ class Simulation:
         tasks += [self._watched(self._read()), self._watched(self._look())]
         tasks += [self._watched(self._delayed.send()), self._watched(self._delayed.read())]
         tasks += [self._watched(self._transactions.send()), self._watched(self._transactions.read())]
+        tasks += [self._watched(work) for work in self._popping.work()]
         options = ConsumerOptions(consume_from_where=ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET)
         consumers = [self.cluster.push_consumer(self._consume, "pushed", options=options) for _ in range(2)]
         for consumer in consumers:
@@ -101,10 +104,12 @@ class Simulation:
         await self._until_sends_work()
         await self._delayed.check_after_healing()
         await self._transactions.check_after_healing()
+        await self._popping.check_after_healing()
         self._raise_failure()
         self._stopping = True
         self._delayed.stop()
         self._transactions.stop()
+        self._popping.stop()
         await asyncio.gather(*tasks)
         self._raise_failure()
         await self._until_caught_up()

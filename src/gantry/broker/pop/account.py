@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from gantry.errors import DiskFault, StoreError
+from gantry.errors import DiskFault, DiskFull, StoreError
 
 from .checkpoints import Pending
 from .journal import PopJournal
@@ -167,6 +167,7 @@ class PopAccount:
         op = PopOp(queue.number, next_offset, pop_time, deadline, tuple(offsets))
         self._do(op)
         self._commit(queue)
+        self._offsets.commit_pull(queue.group, queue.topic, queue.queue_id, next_offset)
         if op.offsets:
             self.on_deadline(deadline)
 
@@ -269,6 +270,8 @@ class PopAccount:
     def _offsets_replaced(self, data: bytes) -> Callable[[], None]:
         try:
             self._do(OffsetsOp(zlib.crc32(data), len(data)))
+        except DiskFull:
+            raise  # the file waits, too, until there is room
         except StoreError as error:
             # Without it the next start goes by the offsets alone, and those must not stay behind for it.
             log.error("the ledger does not know the new consumerOffset.json: %s", error)

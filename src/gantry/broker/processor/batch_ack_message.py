@@ -33,7 +33,7 @@ class BatchAckMessageProcessor:
     def __call__(self, ctx: RequestContext, request: RemotingCommand, header: None) -> RemotingCommand:
         body = decode_batch_ack(request.body) if request.body else None
         if body is None or not body.acks:
-            return request.reply(ResponseCode.NO_MESSAGE)
+            return request.reply(ResponseCode.NO_MESSAGE, "the batch acknowledges nothing")
         refusal = None
         try:
             for entry in body.acks:

@@ -39,8 +39,10 @@ class ChangeInvisibleTimeProcessor:
         broker = self._broker
         topic, queue_id = header.topic, header.queue_id
         check_queue(ctx, find_topic(broker, topic), queue_id)
-        if not broker.store.min_offset(topic, queue_id) <= header.offset < broker.store.max_offset(topic, queue_id):
-            return request.reply(ResponseCode.NO_MESSAGE, None, ChangeInvisibleTimeResponseHeader())
+        first, end = broker.store.min_offset(topic, queue_id), broker.store.max_offset(topic, queue_id)
+        if not first <= header.offset < end:
+            remark = f"offset is illegal, key:{topic}@{queue_id}, change:{header.offset}, store:{first}~{end}"
+            return request.reply(ResponseCode.NO_MESSAGE, remark, ChangeInvisibleTimeResponseHeader())
         handle = parse_handle(header.extra_info)
         try:
             answer = self._in_order(header, handle) if handle.is_order else self._change(header, handle)

@@ -139,7 +139,7 @@ class TimerMessageService:
         self._slot: _Slot | None = None
         self._moved_position = 0
         """While records are being appended again: where in the timer log that is."""
-        store.before_retention.append(self.keep_from)
+        store.before_deleting(self.append_again_below)
 
     # -- life
 
@@ -427,25 +427,25 @@ class TimerMessageService:
         slot = self._slot
         return slot is not None and unit.slot_time_ms == slot.time_ms and not unit.recalls and position <= slot.fired_position
 
-    async def keep_from(self, offset: int) -> int:
-        """What waits in the log below this offset is appended again, and certainly on the disk. Returns: 0 when that failed.
+    async def append_again_below(self, offset: int) -> bool:
+        """What waits in the log below this offset is appended again, and certainly on the disk; False when that failed.
 
         Source: our decision (reliability promise F7); the original loses timers whose log goes before they roll.
         """
         if self._task is None or not self.book.has_files or offset <= self.book.moved_below:
-            return offset
+            return True
         async with self._lock:
             try:
                 await self._enter_new()
                 if self.enter_behind_count:
                     log.error("timerStopEnqueue is on: messages not in the wheel yet keep their part of the log")
-                    return 0
+                    return False
                 self.book.moving_to = offset
                 await self._append_again()
             except StoreError as error:
                 log.error("timers of the oldest part of the log could not be appended again: %s", error)
-                return 0
-        return 0 if self._stopping else offset
+                return False
+        return not self._stopping
 
     async def _append_again(self) -> None:
         """Puts the timers below `moving_to` back into the timer; a crash meanwhile goes on with it. Slots fire in between."""
