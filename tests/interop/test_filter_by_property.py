@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from .bench import Bench
 from .cluster import TOPOLOGIES, Broker, Cluster, GantryBroker, OfficialBroker, ask_on, connected
 from .driver import CLIENTS, Crew, DriverError, eventually
 
-PULL_MESSAGE, HEART_BEAT, CHECK_CLIENT_CONFIG = 11, 34, 46
+PULL_MESSAGE, HEART_BEAT, CHECK_CLIENT_CONFIG, POP_MESSAGE = 11, 34, 46, 200050
 GROUP = "property-filters"
 JAVA = [kind.id for kind in CLIENTS.values() if kind.queries]
 """The Go client neither asks the broker about an expression nor returns from a pull that finds nothing."""
@@ -174,6 +175,14 @@ def pull_fields(flags: int, expression: str, kind: str, *, version: int = 1, gro
     }  # fmt: skip
 
 
+def pop_fields(expression: str, kind: str) -> dict[str, str]:
+    return {
+        "consumerGroup": f"{GROUP}-pop", "topic": "TBW102", "queueId": "-1", "maxMsgNums": "1", "invisibleTime": "60000",
+        "pollTime": "0", "bornTime": str(time.time_ns() // 1_000_000), "initMode": "0", "order": "false",
+        "exp": expression, "expType": kind,
+    }  # fmt: skip
+
+
 def codes_of(broker: Broker) -> dict[str, int]:
     """Codes of the answers to one list of requests."""
     found = {}
@@ -188,6 +197,8 @@ def codes_of(broker: Broker) -> dict[str, int]:
         ):  # fmt: skip
             fields = pull_fields(flags, expression, kind)
             found[f"pull {flags} {kind} {expression}"] = ask_on(connection, PULL_MESSAGE, fields)[0]
+        for expression, kind in (("a > 5", "SQL92"), ("a >", "SQL92"), ("a", "XYZ"), ("a", "TAG")):
+            found[f"pop {kind} {expression}"] = ask_on(connection, POP_MESSAGE, pop_fields(expression, kind))[0]
         for step, (expression, version, asked) in enumerate((("a >", 1, 1), ("a > 5", 2, 2), ("a > 5", 2, 3), ("a >", 3, 3))):
             group = f"{GROUP}-{step // 2}"
             ask_on(connection, HEART_BEAT, {}, heartbeat_body(expression, version, group))

@@ -383,7 +383,7 @@ class BrokerController:
     ) -> None:
         context = self.context
         context.long_polling.message_arrived(topic, queue_id, next_offset, tags_code, store_timestamp, properties)
-        context.pop.message_arrived(topic, queue_id, tags_code)
+        context.pop.message_arrived(topic, queue_id, tags_code, properties)
         if topic == topic_validator.SCHEDULE_TOPIC:
             context.schedule.message_arrived(queue_id)
         elif topic == topic_validator.TIMER_TOPIC:

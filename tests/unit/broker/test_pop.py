@@ -15,6 +15,7 @@ from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.notification import NotificationRequestHeader
 from gantry.protocol.remoting.header.peek_message import PeekMessageRequestHeader
 from gantry.protocol.remoting.header.polling_info import PollingInfoRequestHeader
+from gantry.store import reader
 from gantry.testing import settle
 from tests.unit.broker.broker_rig import GROUP
 from tests.unit.broker.pop_rig import INVISIBLE_MS, RETRY, PopRig, popped
@@ -154,7 +155,10 @@ async def test_limits_are_answered_with_the_official_codes(rig: PopRig) -> None:
     assert (await rig.ask(rig.pop_request(max_msg_nums=33))).code == ResponseCode.INVALID_PARAMETER
     assert (await rig.ask(rig.pop_request("U"))).code == ResponseCode.TOPIC_NOT_EXIST
     assert (await rig.ask(rig.pop_request(queue_id=99))).code == ResponseCode.INVALID_PARAMETER
-    assert (await rig.ask(rig.pop_request(exp="a > 1", exp_type="SQL92"))).code == ResponseCode.SUBSCRIPTION_PARSE_FAILED
+    for expression, kind in (("a >", "SQL92"), ("a", "XYZ"), ("||", "TAG")):
+        refused = await rig.ask(rig.pop_request(exp=expression, exp_type=kind))
+        assert refused.code == ResponseCode.SUBSCRIPTION_PARSE_FAILED
+        assert refused.remark == "parse the consumer's subscription failed"
     late = rig.pop_request(born_time=rig.clock.now_ms() - 501)
     assert (await rig.ask(late)).code == ResponseCode.POLLING_TIMEOUT
     rig.config.auto_create_subscription_group = False
@@ -176,6 +180,47 @@ async def test_tags_are_filtered_and_what_does_not_match_is_passed(rig: PopRig) 
         await rig.send("T", b"%s%d" % (tag.encode(), n), queue_id=1, properties={message_const.TAGS: tag})
     assert bodies(await rig.pop(queue_id=1, exp="A", exp_type="TAG")) == [b"A0", b"A2"]
     assert await rig.pop(queue_id=1) == []
+
+
+SIZES = {"exp": "size > 5", "exp_type": "SQL92"}
+
+
+async def send_sized(rig: PopRig, *sizes: int) -> None:
+    for size in sizes:
+        await rig.send("T", b"%d" % size, queue_id=1, properties={"size": str(size)})
+
+
+async def test_properties_are_filtered_and_what_does_not_match_is_passed(rig: PopRig) -> None:
+    await send_sized(rig, 4, 6, 5, 7)
+    await rig.send("T", b"none", queue_id=1)
+    assert bodies(await rig.pop(queue_id=1, **SIZES)) == [b"6", b"7"]
+    assert await rig.pop(queue_id=1) == []
+
+
+async def test_a_pop_waits_for_a_message_with_the_properties_it_asks_for(rig: PopRig) -> None:
+    await rig.pop()
+    waiting = asyncio.ensure_future(rig.ask(rig.pop_request(poll_time=20_000, **SIZES)))
+    await settle()
+    await send_sized(rig, 4, 5)
+    await settle()
+    assert not waiting.done()
+    await send_sized(rig, 6)
+    assert bodies(popped(await waiting, "T")) == [b"6"]
+
+
+async def test_a_message_that_comes_back_still_has_the_properties(rig: PopRig) -> None:
+    await send_sized(rig, 4, 6)
+    assert bodies(await rig.pop(queue_id=1, invisible_time=3000, **SIZES)) == [b"6"]
+    waiting = asyncio.ensure_future(rig.ask(rig.pop_request(queue_id=1, poll_time=20_000, **SIZES)))
+    await rig.clock.run_ms(3000)
+    assert bodies(popped(await waiting, "T")) == [b"6"]
+
+
+async def test_a_pop_goes_on_behind_what_a_read_may_leave_out(rig: PopRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "_LOOK_TESTS_MAX", 3)
+    await send_sized(rig, *[1] * 10, 6)
+    answer = await rig.ask(rig.pop_request(queue_id=1, poll_time=20_000, **SIZES))
+    assert bodies(popped(answer, "T")) == [b"6"]
 
 
 async def test_a_new_group_begins_where_its_mode_says(rig: PopRig) -> None:

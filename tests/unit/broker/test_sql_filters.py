@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gantry.broker.consumer_filter import consumer_filter_manager, retry_filter
-from gantry.broker.long_polling import pull_request_hold
+from gantry.broker.long_polling import arrival
 from gantry.model.names import retry_topic
 from gantry.protocol import json_dialect
 from gantry.protocol.filter.bloom import BloomFilter, murmur3_128_low
@@ -216,7 +216,7 @@ async def test_each_expression_is_asked_once_however_many_wait(rig: BrokerRig, m
 
 
 async def test_costly_expressions_are_woken_unasked(rig: BrokerRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pull_request_hold, "ARRIVAL_TESTS_MAX", 3)
+    monkeypatch.setattr(arrival, "ARRIVAL_TESTS_MAX", 3)
     tasks = [await held(rig, f"size > 5 AND size < {number}") for number in range(20, 24)]
     await rig.send("T", b"no", properties={"size": "1"})
     await settle()

@@ -17,6 +17,8 @@ from typing import Any
 
 from gantry.runtime.clock import Clock, TimerHandle
 
+from .arrival import Arrival
+
 log = logging.getLogger(__name__)
 
 ALL_QUEUES = -1
@@ -31,11 +33,22 @@ PollingKey = tuple[str, str, int]
 class HeldPop:
     """One waiting request.
 
-    `matches` is the filter over tag hashes (None: every message); `watched` the queues it waits for. Units: deadline_ms on the
-    monotonic clock.
+    `matches` is the filter over tag hashes, `record_filter` the one over properties (None: every message); `watched` the queues
+    it waits for. Units: deadline_ms on the monotonic clock.
     """
 
-    __slots__ = ("channel_id", "context", "deadline_ms", "header", "key", "matches", "request", "timer", "watched")
+    __slots__ = (
+        "channel_id",
+        "context",
+        "deadline_ms",
+        "header",
+        "key",
+        "matches",
+        "record_filter",
+        "request",
+        "timer",
+        "watched",
+    )
 
     def __init__(
         self,
@@ -48,6 +61,7 @@ class HeldPop:
         watched: Iterable[Watched],
         matches: Callable[[int], bool] | None,
         deadline_ms: int,
+        record_filter: Any = None,
     ) -> None:
         self.context = context
         self.request = request
@@ -56,6 +70,7 @@ class HeldPop:
         self.key = key
         self.watched = tuple(dict.fromkeys(watched))
         self.matches = matches
+        self.record_filter = record_filter
         self.deadline_ms = deadline_ms
         self.timer: TimerHandle | None = None
 
@@ -112,16 +127,23 @@ class PopHold:
         held.timer = self._clock.call_later(max(held.deadline_ms - self._clock.monotonic_ms(), 0), self._expire, held)
         return True
 
-    def message_arrived(self, topic: str, queue_id: int, tags_code: int) -> None:
+    def message_arrived(self, topic: str, queue_id: int, tags_code: int, properties: bytes = b"") -> None:
         """A message became readable. Called by the store, per message of a watched queue."""
         groups = self._queues.get((topic, queue_id))
         if groups is None:
             return
+        arrival: Arrival | None = None
         for waiting in list(groups.values()):
             for held in waiting:
-                if held.matches is None or held.matches(tags_code):
-                    self._wake(held)
-                    break
+                if held.matches is not None and not held.matches(tags_code):
+                    continue
+                if held.record_filter is not None:
+                    if arrival is None:
+                        arrival = Arrival(properties)
+                    if not arrival.is_for(held.record_filter):
+                        continue
+                self._wake(held)
+                break
 
     def wake_one(self, topic: str, group: str, queue_id: int) -> bool:
         """Runs one request of the group that waits for this queue, or for all (-1); False when none does."""

@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from gantry.protocol.message.properties import decode_properties
 from gantry.runtime.clock import Clock, TimerHandle
+
+from .arrival import Arrival
 
 K = TypeVar("K")
 
@@ -27,9 +28,6 @@ WHEEL_SLOT_MS = 100
 
 RESUMED_AT_ONCE = 200
 """Pulls run again before others have their turn."""
-
-ARRIVAL_TESTS_MAX = 10_000
-"""Comparisons that SQL92 expressions of waiting pulls make over one message while it arrives."""
 
 FILTER_CHARS_MAX = 8 * 1024 * 1024
 """Expressions of all waiting pulls together; as sets of hashes they take up to thirty times as much."""
@@ -149,11 +147,11 @@ class PullRequestHold:
         if waiting is None:
             return
         woken = [held for held in waiting if next_offset > held.offset and (held.matches is None or held.matches(tags_code))]
-        arrival: _Arrival | None = None
+        arrival: Arrival | None = None
         for held in woken:
             if held.record_filter is not None:
                 if arrival is None:
-                    arrival = _Arrival(properties)
+                    arrival = Arrival(properties)
                 if not arrival.is_for(held.record_filter):
                     continue
             self._wake(held)
@@ -222,27 +220,6 @@ class PullRequestHold:
                 self._wake(held, expired=True)
         if self._wheel and self._timer is None and not self._closed:
             self._set_timer()
-
-
-class _Arrival:
-    """A message as the filters of waiting pulls see it: its properties are read once, and each expression is asked once.
-
-    This runs inside the store's commit, so there is an end to it: beyond ARRIVAL_TESTS_MAX comparisons a pull is woken unasked,
-    and asks for itself when it reads.
-    """
-
-    def __init__(self, properties: bytes) -> None:
-        self._properties = decode_properties(properties)
-        self._answers: dict[Any, bool] = {}
-        self._tests_left = ARRIVAL_TESTS_MAX
-
-    def is_for(self, record_filter: Any) -> bool:
-        answer = self._answers.get(record_filter)
-        if answer is None:
-            self._tests_left -= record_filter.tests
-            answer = self._tests_left < 0 or record_filter.matches(self._properties)
-            self._answers[record_filter] = answer
-        return answer
 
 
 def _drop(table: dict[K, dict[HeldPull, None]], key: K, held: HeldPull) -> None:

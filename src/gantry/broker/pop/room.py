@@ -110,9 +110,9 @@ class PopRoom:
         """Ends the files; offsets and order information are saved by then."""
         await self.account.close()
 
-    def message_arrived(self, topic: str, queue_id: int, tags_code: int) -> None:
+    def message_arrived(self, topic: str, queue_id: int, tags_code: int, properties: bytes) -> None:
         for hold in self.holds:
-            hold.message_arrived(topic, queue_id, tags_code)
+            hold.message_arrived(topic, queue_id, tags_code, properties)
 
     def queue_is_free(self, topic: str, group: str, queue_id: int) -> None:
         """An orderly pop may have the queue again."""

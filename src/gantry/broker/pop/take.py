@@ -13,6 +13,7 @@ from gantry.protocol.message.record import RecordView, decode_record, encode_rec
 from gantry.protocol.remoting.header.pop_message import INIT_MIN
 from gantry.store import GetResult, GetStatus
 
+from ..consumer_filter import PullFilter
 from .ledger import QueueKey
 from .order_info import OrderInfo
 
@@ -32,8 +33,6 @@ BODY_BYTES_MAX = 8 * 1024 * 1024
 _CORRECTED = frozenset({GetStatus.OFFSET_TOO_SMALL, GetStatus.OFFSET_OVERFLOW_BADLY, GetStatus.OFFSET_FOUND_NULL})
 _PASSED = frozenset({GetStatus.NO_MATCHED_MESSAGE, GetStatus.OFFSET_FOUND_NULL, GetStatus.MESSAGE_WAS_REMOVING})
 
-Matches = Callable[[int], bool]
-
 
 class Take:
     """One pop under way: what it asked for and what it has got.
@@ -52,7 +51,7 @@ class Take:
         init_mode: int,
         pop_time: int,
         revive_qid: int,
-        matches: Matches | None,
+        matches: PullFilter,
         order: bool = False,
         attempt_id: str | None = None,
     ) -> None:
@@ -70,7 +69,8 @@ class Take:
         self.size = 0
         self.rest = 0
         self.waited = False
-        """A read had to wait for the disk: what came meanwhile may have been told to nobody."""
+        """To be looked at once more before it waits: a read had to wait for the disk, and what came meanwhile may have been
+        told to nobody; or it ended among messages that the filter leaves out."""
         self.start_offsets: list[str] = []
         self.msg_offsets: list[str] = []
         self.order_counts: list[str] = []
@@ -192,11 +192,14 @@ class PopTaker:
                 self._offsets.commit(group, topic, queue_id, result.next_begin_offset, "pop")
             else:
                 self._account.popped(self._account.queue(*key), result.next_begin_offset, take.pop_time, 0, ())
+            # A read ends after some hundred messages that nobody wants, or sooner where the filter is dear: there may be more.
+            take.waited |= result.next_begin_offset < result.max_offset
         take.rest += max(result.max_offset - result.next_begin_offset, 0)
 
     async def _get(self, take: Take, topic: str, queue_id: int, offset: int) -> GetResult:
         count = take.count_max - len(take.records)
-        result = self._store.get(topic, queue_id, offset, count, BODY_BYTES_MAX - take.size, take.matches)
+        limit, matches = BODY_BYTES_MAX - take.size, take.matches
+        result = self._store.get(topic, queue_id, offset, count, limit, matches.tags, matches.record)
         if isinstance(result, GetResult):
             return result
         take.waited = True

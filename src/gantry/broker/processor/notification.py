@@ -12,6 +12,7 @@ from gantry.protocol.remoting.header.notification import NotificationRequestHead
 from gantry.protocol.remoting.header.pop_message import INIT_MIN
 from gantry.runtime.remoting_server import RequestContext
 
+from ..consumer_filter import NO_FILTER
 from ..long_polling import HeldPop
 from .pop_checks import check_readable, check_topic_and_group, retry_topics, subscription_filter, wait_ms, watched_queues
 
@@ -48,7 +49,7 @@ class NotificationProcessor:
         broker = self._broker
         if deadline_ms <= broker.clock.monotonic_ms():
             return request.reply(header=NotificationResponseHeader())
-        matches = None
+        matches = NO_FILTER
         if header.exp:
             matches = subscription_filter(broker, header.topic, header.consumer_group, header.exp, header.exp_type)
         waiting = HeldPop(
@@ -58,7 +59,8 @@ class NotificationProcessor:
             channel_id=ctx.channel.id,
             key=(header.topic, header.consumer_group, header.queue_id),
             watched=watched_queues(broker, topic, header.consumer_group, header.queue_id, retry=not header.order),
-            matches=matches,
+            matches=matches.tags,
+            record_filter=matches.record,
             deadline_ms=deadline_ms,
         )
         if ctx.channel.closed or broker.pop.notifications.hold(waiting):

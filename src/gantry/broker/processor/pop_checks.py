@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from gantry.errors import BrokerError, RemoteProtocolError
-from gantry.model import SubscriptionData, SubscriptionGroupConfig, TopicConfig, names, perm_name
-from gantry.model.heartbeat import EXPRESSION_TAG, SUB_ALL
+from gantry.errors import BrokerError, ProtocolError
+from gantry.model import SubscriptionGroupConfig, TopicConfig, names, perm_name
+from gantry.model.heartbeat import SUB_ALL, is_tag_type
 from gantry.protocol.filter import build_subscription
 from gantry.protocol.remoting.codes import ResponseCode
 from gantry.runtime.remoting_server import RequestContext
 
-from ..consumer_filter import tag_filter
-from ..pop.take import Matches
+from ..consumer_filter import PullFilter, compile_expression, sql_filter, tag_filter
 from .remarks import kept_otherwise, suggest
 
 if TYPE_CHECKING:
     from ..context import BrokerContext
+
+log = logging.getLogger(__name__)
 
 OUT_OF_TIME_MS = 500
 """How much later than its own end a pop may come in. Source: PopMessageRequestHeader.isTimeoutTooMuch (5.3)."""
@@ -73,27 +75,24 @@ def illegal_queue(ctx: RequestContext, topic: TopicConfig, queue_id: int) -> str
 
 def subscription_filter(
     broker: BrokerContext, topic: str, group: str, expression: str | None, expression_type: str | None
-) -> Matches | None:
-    """The filter over tag hashes that a pop asks for; None lets everything pass. Raises: BrokerError."""
+) -> PullFilter:
+    """The filter that a pop asks for, of its retry topics too: a message that comes again has the properties it had.
+
+    `enablePropertyFilter` is about pulls; the original does not ask for it here. Raises: BrokerError.
+    """
     try:
         subscription = build_subscription(topic, expression, expression_type)
         retry = build_subscription(pop_retry_topic(broker, topic, group), SUB_ALL, expression_type)
-    except RemoteProtocolError:
-        raise _not_parsed() from None
+        if is_tag_type(subscription.expression_type):
+            found = PullFilter(tag_filter(subscription))
+        else:
+            found = sql_filter(compile_expression(subscription.sub_string, subscription.expression_type))
+    except ProtocolError as error:
+        log.warning("Parse the consumer's subscription error, group: %s: %s", group, error)
+        raise BrokerError(ResponseCode.SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed") from None
     broker.consumers.compensate_subscription(group, topic, subscription)
     broker.consumers.compensate_subscription(group, retry.topic, retry)
-    return expression_filter(subscription)
-
-
-def expression_filter(subscription: SubscriptionData) -> Matches | None:
-    """Raises: BrokerError for a type of expression that cannot be read here."""
-    if subscription.expression_type and subscription.expression_type != EXPRESSION_TAG:
-        raise _not_parsed()
-    return tag_filter(subscription)
-
-
-def _not_parsed() -> BrokerError:
-    return BrokerError(ResponseCode.SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed")
+    return found
 
 
 def pop_retry_topic(broker: BrokerContext, topic: str, group: str) -> str:

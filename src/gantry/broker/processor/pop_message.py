@@ -15,8 +15,9 @@ from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.pop_message import PopMessageRequestHeader, PopMessageResponseHeader
 from gantry.runtime.remoting_server import RequestContext
 
+from ..consumer_filter import PullFilter
 from ..long_polling import HeldPop
-from ..pop.take import Matches, Take
+from ..pop.take import Take
 from .pop_checks import (
     OUT_OF_TIME_MS,
     check_readable,
@@ -88,7 +89,7 @@ class PopMessageProcessor:
 
     def _check(
         self, ctx: RequestContext, header: PopMessageRequestHeader, held: HeldPop | None
-    ) -> tuple[TopicConfig, SubscriptionGroupConfig, Matches | None]:
+    ) -> tuple[TopicConfig, SubscriptionGroupConfig, PullFilter]:
         broker, config = self._broker, self._broker.config
         if held is None and broker.clock.now_ms() - header.born_time - header.poll_time > OUT_OF_TIME_MS:
             raise BrokerError(ResponseCode.POLLING_TIMEOUT, f"the broker[{config.broker_ip1}] pop message is timeout too much")
@@ -99,10 +100,10 @@ class PopMessageProcessor:
             )
         topic, group = check_topic_and_group(broker, ctx, header.topic, header.consumer_group, header.queue_id)
         if held is not None:
-            return topic, group, held.matches
+            return topic, group, PullFilter(held.matches, held.record_filter)
         return topic, group, subscription_filter(broker, header.topic, header.consumer_group, header.exp, header.exp_type)
 
-    def _new_take(self, header: PopMessageRequestHeader, matches: Matches | None) -> Take:
+    def _new_take(self, header: PopMessageRequestHeader, matches: PullFilter) -> Take:
         self._pops += 1
         revive_qid = pop_handle.ORDER_REVIVE_QUEUE if header.order else self._pops % self._broker.config.revive_queue_num
         return Take(
@@ -174,7 +175,7 @@ class PopMessageProcessor:
         request: RemotingCommand,
         header: PopMessageRequestHeader,
         topic: TopicConfig,
-        matches: Matches | None,
+        matches: PullFilter,
         take: Take,
         held: HeldPop | None,
         expired: bool,
@@ -193,7 +194,8 @@ class PopMessageProcessor:
             channel_id=ctx.channel.id,
             key=(header.topic, header.consumer_group, header.queue_id),
             watched=watched_queues(broker, topic, header.consumer_group, header.queue_id, retry=not header.order),
-            matches=matches,
+            matches=matches.tags,
+            record_filter=matches.record,
             deadline_ms=broker.clock.monotonic_ms() + left,
         )
         if ctx.channel.closed:
