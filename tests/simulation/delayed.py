@@ -97,17 +97,13 @@ class Delayed:
     async def check_after_healing(self) -> None:
         """Under SYNC_FLUSH all that were acknowledged come; then a few more, on time and once each."""
         self._healed = True
+        await self._all_come(self._acknowledged - self._arbitrary)
         lost_ms = -sum(delta_ms for _, delta_ms in self._jumps if delta_ms < 0)
         if lost_ms:
             # Arbitrary times are times of the wall clock: after a jump back they are that much further away.
             self._clock.jump_wall_ms(lost_ms)
             self.wall_jumps(lost_ms)
-        limit_ms = self._clock.monotonic_ms() + DELIVERED_WITHIN_MS
-        while self._sync and (missing := self._acknowledged - self._came.keys()):
-            assert self._clock.monotonic_ms() < limit_ms, (
-                f"C9: {len(missing)} delayed messages never came, the first: {min(missing)!r}, seed {self._seed}"
-            )
-            await self._clock.sleep_ms(1_000)
+        await self._all_come(self._acknowledged)
         before = set(self._begun)
         async with self._cluster.producer("delayed-at-rest") as producer:
             for level in sorted(DELAYS_MS):
@@ -124,6 +120,14 @@ class Delayed:
         self._trace.add(f"{len(self._acknowledged)} delayed, {self.count} came")
 
     # -- inside
+
+    async def _all_come(self, wanted: set[bytes]) -> None:
+        limit_ms = self._clock.monotonic_ms() + DELIVERED_WITHIN_MS
+        while self._sync and (missing := wanted - self._came.keys()):
+            assert self._clock.monotonic_ms() < limit_ms, (
+                f"C9: {len(missing)} delayed messages never came, the first: {min(missing)!r}, seed {self._seed}"
+            )
+            await self._clock.sleep_ms(1_000)
 
     async def _send_one(self, producer: Producer, level: int) -> bool:
         body = b"delayed %d" % len(self._begun)
