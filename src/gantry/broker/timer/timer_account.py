@@ -189,7 +189,11 @@ class TimerAccount:
         now_ms = self._clock.monotonic_ms()
         if now_ms - self._saved_ms >= self._config.timer_flush_interval_ms:
             await self.checkpoint(slot)
-        if now_ms - self._cleaned_ms >= CLEAN_INTERVAL_MS:
+
+    async def clean_sometimes(self, slot: SlotUnderWay | None) -> None:
+        """Deletes files of the timer log whose records are gone."""
+        book, now_ms = self._book, self._clock.monotonic_ms()
+        if book.has_files and now_ms - self._cleaned_ms >= CLEAN_INTERVAL_MS:
             self._cleaned_ms = now_ms
             if await self._disk.run(book.forget_below, self._store.min_physical_offset):
                 await self.checkpoint(slot)

@@ -221,6 +221,7 @@ class TimerMessageService:
             await self._append_again()
         await self._fire_due()
         await self.account.checkpoint_sometimes(self._slot)
+        await self.account.clean_sometimes(self._slot)
 
     def _delay_ms(self) -> float:
         if not self.book.has_files:
