@@ -407,6 +407,7 @@ async def test_operators_see_how_far_the_timer_is(rig: BrokerRig) -> None:
     assert json.loads(answer.body)["timingCount"]["T"]["count"] == 5
     info = json.loads((await rig.ask(RemotingCommand.request(RequestCode.GET_BROKER_RUNTIME_INFO))).body)["table"]
     assert (info["timerReadBehind"], info["timerOffsetBehind"], info["timerCongestNum"]) == ("0", "0", "5")
+    assert (info["timerEnqueueTps"], info["timerDequeueTps"]) == ("2.5", "0.0")
 
 
 async def test_entering_and_firing_can_be_stopped(rig: BrokerRig) -> None:

@@ -99,12 +99,13 @@ class GetBrokerRuntimeInfoProcessor:
 
     def _timers(self) -> dict[str, str]:
         broker = self._broker
+        entered_tps, fired_tps = broker.timer.rates()
         table = {
             "timerReadBehind": str(broker.timer.fire_behind_ms // 1000),
             "timerOffsetBehind": str(broker.timer.enter_behind_count),
             "timerCongestNum": str(broker.timer.account.metrics.pending_count),
-            "timerEnqueueTps": "0.0",
-            "timerDequeueTps": "0.0",
+            "timerEnqueueTps": f"{entered_tps:.1f}",
+            "timerDequeueTps": f"{fired_tps:.1f}",
         }
         for level, offset in broker.schedule.offset_table.items():
             end = max(broker.store.max_offset(topic_validator.SCHEDULE_TOPIC, level_queue_id(level)), 0)

@@ -18,20 +18,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from array import array
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from gantry._core import java_string_hash
 from gantry.errors import MessageIllegal, RecordCorrupt, StoreError
-from gantry.model import StoreMessage, topic_validator
-from gantry.protocol.disk.timer_log_unit import NO_POSITION, TimerLogUnit
+from gantry.model import topic_validator
+from gantry.protocol.disk.timer_log_unit import TimerLogUnit
 from gantry.protocol.disk.timer_wheel_slot import WHEEL_SLOTS
 from gantry.protocol.message.record import RecordView
 from gantry.store import GetResult, GetStatus
 from gantry.store.timer import TimerBook
 
 from .due_message import TimerMessage, delivered, put_back, timer_message
+from .firing import Batch, SlotFiring
+from .rates import Rates
 from .timer_account import TimerAccount
 
 if TYPE_CHECKING:
@@ -54,47 +55,6 @@ PENDING_UNITS_MAX = 4096
 WAIT_MS_MAX = 1000
 RETRY_MS = 1000
 IDLE_MS = 60_000
-
-
-class _Slot:
-    """A slot being fired (`SlotUnderWay` for the account).
-
-    `index` says how many of its `positions` are done; `scan_offset` is the log's end at its begin.
-    """
-
-    __slots__ = (
-        "changes",
-        "fired_position",
-        "index",
-        "last_position",
-        "positions",
-        "put_back",
-        "recalled",
-        "scan_offset",
-        "time_ms",
-    )
-
-    def __init__(self, time_ms: int, scan_offset: int) -> None:
-        self.time_ms = time_ms
-        self.scan_offset = scan_offset
-        self.positions: array[int] = array("q")
-        self.index = 0
-        self.fired_position = self.last_position = NO_POSITION
-        self.recalled: set[tuple[str, str]] = set()
-        self.put_back = False
-        self.changes: Counter[str] = Counter()
-        """Of the counts by topic, since its begin: a crash now lets it begin again."""
-
-
-class _Firing:
-    """What one batch is about to do."""
-
-    __slots__ = ("changes", "messages", "taken")
-
-    def __init__(self) -> None:
-        self.messages: list[StoreMessage] = []
-        self.changes: list[tuple[str, int]] = []
-        self.taken: Counter[int] = Counter()
 
 
 class TimerMessageService:
@@ -136,7 +96,8 @@ class TimerMessageService:
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
         self._stopping = False
-        self._slot: _Slot | None = None
+        self._slot: SlotFiring | None = None
+        self._rates = Rates()
         self._moved_position = 0
         """While records are being appended again: where in the timer log that is."""
         store.before_deleting(self.append_again_below)
@@ -185,6 +146,10 @@ class TimerMessageService:
         """How far the slots that fired are behind the clock."""
         return max(self._clock.now_ms() - self.book.read_time_ms, 0) if self.book.has_files else 0
 
+    def rates(self) -> tuple[float, float]:
+        """Messages entered and fired a second, over the last ten seconds."""
+        return self._rates.read(self._clock.monotonic_ms(), self.entered_count, self.fired_count)
+
     # -- turns
 
     async def _run(self) -> None:
@@ -211,6 +176,7 @@ class TimerMessageService:
 
     async def _turn(self) -> None:
         book = self.book
+        self._rates.sample(self._clock.monotonic_ms(), self.entered_count, self.fired_count)
         if not book.has_files:
             book.read_time_ms = book.floor(self._clock.now_ms())
         if self._slot is not None and self.account.may_fire:
@@ -311,7 +277,7 @@ class TimerMessageService:
         slot = self._slot
         if slot is None or slot.time_ms != time_ms:
             await self.account.checkpoint_before_firing()
-            slot = self._slot = _Slot(time_ms, store.max_physical_offset)
+            slot = self._slot = SlotFiring(time_ms, store.max_physical_offset)
         while True:
             collected = await self._disk.run(book.collect, time_ms, slot.last_position)
             slot.last_position = collected.last_position
@@ -333,7 +299,7 @@ class TimerMessageService:
         book.read_time_ms = time_ms + book.precision_ms
         self.account.dirty = True
 
-    async def _note_marks(self, slot: _Slot, positions: array[int]) -> None:
+    async def _note_marks(self, slot: SlotFiring, positions: array[int]) -> None:
         for position, unit in await self._disk.run(self.book.entries, positions):
             message = await self._message(position, unit)
             key = message.recalls if message is not None else None
@@ -342,10 +308,10 @@ class TimerMessageService:
                 slot.changes[message.topic] += 1
                 self.account.metrics.add(message.topic, 1, self._clock.now_ms())
 
-    async def _fire_batch(self, slot: _Slot) -> None:
+    async def _fire_batch(self, slot: SlotFiring) -> None:
         """Fires the next messages of the slot, all or none. Raises: StoreError, nothing done then."""
         entries = await self._disk.run(self.book.entries, slot.positions[slot.index : slot.index + FIRE_COUNT_MAX])
-        firing = _Firing()
+        firing = Batch()
         size = done = 0
         for position, unit in entries:
             if done and size + unit.record_size > FIRE_BYTES_MAX:
@@ -362,7 +328,7 @@ class TimerMessageService:
         slot.index += done
         await asyncio.sleep(0)
 
-    def _decide(self, slot: _Slot, unit: TimerLogUnit, message: TimerMessage, firing: _Firing) -> None:
+    def _decide(self, slot: SlotFiring, unit: TimerLogUnit, message: TimerMessage, firing: Batch) -> None:
         now_ms = self._clock.now_ms()
         firing.changes.append((message.topic, 1 if unit.recalls else -1))
         copy = self.account.copy_of(message, firing.taken, rolls=unit.rolls)
@@ -374,7 +340,7 @@ class TimerMessageService:
         elif (message.topic, message.unique_key) not in slot.recalled:
             firing.messages.append(delivered(message, enqueued_ms=unit.write_time_ms, now_ms=now_ms))
 
-    def _append(self, firing: _Firing, *, rescue: bool = False) -> None:
+    def _append(self, firing: Batch, *, rescue: bool = False) -> None:
         """Puts messages where they belong. Raises: StoreError, and nothing happened."""
         if firing.messages:
             plan = self._store.new_rescue_plan() if rescue else self._store.new_plan()
@@ -459,7 +425,7 @@ class TimerMessageService:
         while position is not None and not self._stopping:
             await self._disk.run(book.log.write)
             units, following = await self._disk.run(book.pending_below, book.moving_to, position, FIRE_COUNT_MAX)
-            firing = _Firing()
+            firing = Batch()
             for at, unit in units:
                 message = await self._message(at, unit) if not self._has_fired(at, unit) else None
                 if message is None:
