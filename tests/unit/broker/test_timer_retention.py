@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from typing import Any
 
 import pytest
 
@@ -13,8 +12,9 @@ from tests.unit.broker.timer_world import Timers, TimerWorld
 HOUR_MS = 3_600_000
 
 
-async def filled(clock: VirtualClock, disk: MemoryDisk, timers: Timers, **settings: Any) -> TimerWorld:
-    world = await clock.run_until(TimerWorld(disk, clock, timers, roll_window=100, **settings).start())
+async def filled(clock: VirtualClock, disk: MemoryDisk, timers: Timers, *, stop_enqueue: bool = False) -> TimerWorld:
+    world = await clock.run_until(TimerWorld(disk, clock, timers, roll_window=100).start())
+    world.config.timer_stop_enqueue = stop_enqueue
     for number in range(40):
         await clock.run_until(world.send(f"m{number}", 60_000 + number * 100, b"y" * 400))
     await clock.run_until(world.recall("m3"))
@@ -72,9 +72,7 @@ async def test_what_cannot_be_appended_again_is_not_deleted() -> None:
 async def test_messages_outside_the_wheel_keep_their_part_of_the_log(stop_enqueue: bool) -> None:
     clock, timers = VirtualClock(), Timers()
     disk = MemoryDisk(clock=clock)
-    world = await filled(clock, disk, timers)
-    world.config.timer_stop_enqueue = stop_enqueue
-    await clock.run_until(world.send("late", 30_000))
+    world = await filled(clock, disk, timers, stop_enqueue=stop_enqueue)
     assert (await clock.run_until(world.store.clean_files()) == 0) == stop_enqueue
     world.config.timer_stop_enqueue = False
     await all_come(clock, world, timers)

@@ -116,12 +116,11 @@ class TimerAccount:
             record = reading if isinstance(reading, (bytes, memoryview)) or reading is None else await reading
             if record is not None:
                 book.queue_offset = max(book.queue_offset, RecordView(record).queue_offset + 1)
-        value = self.metrics.file.load()
         try:
-            counts = json_dialect.convert((value or {}).get("timingCount") or {}, dict[str, TopicCount])
-        except (ProtocolError, ValueError, AttributeError) as error:
-            raise StoreDamaged(f"{self.metrics.file.path} has no counts of timers: {error}") from None
-        self.metrics.counts = counts
+            value = self.metrics.file.load()
+            self.metrics.counts = json_dialect.convert((value or {}).get("timingCount") or {}, dict[str, TopicCount])
+        except (StoreDamaged, ProtocolError, ValueError, AttributeError) as error:
+            log.warning("the counts of timers begin at zero, %s has none: %s", self.metrics.file.path, error)
         return await self._disk.run(store.log_start_by_time, book.read_time_ms - FOREIGN_MARGIN_MS)
 
     async def _look_for_copies(self, scan_from: int) -> None:

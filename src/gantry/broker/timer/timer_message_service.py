@@ -215,11 +215,10 @@ class TimerMessageService:
     # -- entering
 
     async def _enter_new(self) -> None:
-        """Everything that readers of the timer's topic may see by now is in the wheel."""
+        """Everything that readers of the timer's topic may see by now is in the wheel; what comes meanwhile waits its turn."""
         book, store = self.book, self._store
-        while (
-            not self._config.timer_stop_enqueue and book.queue_offset < store.max_offset(TOPIC, QUEUE_ID) and not self._stopping
-        ):
+        end = store.max_offset(TOPIC, QUEUE_ID)
+        while not self._config.timer_stop_enqueue and book.queue_offset < end and not self._stopping:
             reading = store.get(TOPIC, QUEUE_ID, book.queue_offset, ENTER_COUNT_MAX, ENTER_BYTES_MAX)
             result = reading if isinstance(reading, GetResult) else await reading
             if result.status is not GetStatus.FOUND and result.next_begin_offset <= book.queue_offset:
@@ -399,12 +398,15 @@ class TimerMessageService:
 
         Source: our decision (reliability promise F7); the original loses timers whose log goes before they roll.
         """
-        if self._task is None or not self.book.has_files or offset <= self.book.moved_below:
+        nothing = not self.book.has_files and not self.enter_behind_count
+        if self._task is None or nothing or offset <= self.book.moved_below:
             return True
         async with self._lock:
             try:
                 await self._enter_new()
-                if self.enter_behind_count:
+                following = self._store.physical_offset_at(TOPIC, QUEUE_ID, self.book.queue_offset)
+                following = following if isinstance(following, int) else await following
+                if 0 <= following < offset:
                     log.error("timerStopEnqueue is on: messages not in the wheel yet keep their part of the log")
                     return False
                 self.book.moving_to = offset
