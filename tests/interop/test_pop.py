@@ -250,6 +250,57 @@ def test_what_was_acknowledged_stays_so_across_a_kill(bench: Bench) -> None:
     assert set(bodies(again)) | set(bodies(acknowledged)) == set(sent)
 
 
+@pytest.mark.timeout(240)
+def test_push_consumers_go_on_when_the_broker_is_killed_under_them(bench: Bench) -> None:
+    """Our broker, killed while messages are popped and acknowledged: all are consumed, and few of them twice."""
+    sender = bench.producer(bench.drivers[0], retries=10)
+    sender.create_topic(queues=QUEUES)
+    pop_mode(bench)
+    names = [bench.consumer(driver, pop=True, batch=16, invisible_ms=10_000) for driver in bench.drivers]
+    acks = sender.begin_bulk(COUNT // 2, "m-", mode="async", window=16)()
+    eventually(
+        lambda: len(bench.consumed(*names)) >= COUNT // 8, 60, lambda: f"{len(bench.consumed(*names))} consumed", poll_s=0.01
+    )
+    bench.cluster.broker.kill()
+    bench.cluster.broker.start()
+    sent = [f"m-{number}" for number, *_ in acks]
+    more = [f"after-{n}" for n in range(COUNT // 4)]
+    results = sender.send([{"body": body, "queue": n % QUEUES} for n, body in enumerate(more)])
+    assert {each["status"] for each in results} == {"SEND_OK"}
+    everything = {*sent, *more}
+    eventually(
+        lambda: everything <= {each.body for each in bench.consumed(*names)},
+        90,
+        lambda: f"{len({each.body for each in bench.consumed(*names)})} of {len(everything)} consumed",
+        poll_s=0.2,
+    )
+    all_committed(bench)
+    consumed = bench.consumed(*names)
+    accounting.check(accounting.unknown(everything, consumed))
+    # Twice come only those whose acknowledgement was under way when the broker died.
+    assert len(consumed) - len(everything) <= 16 * len(names) + COUNT // 20
+
+
+@pytest.mark.timeout(120)
+def test_an_orderly_pop_goes_on_after_a_kill(bench: Bench) -> None:
+    filled(bench, 6, queues=1)
+    popper = Popper(bench)
+    found = popper.pop(order=True, queue=0, count=3, invisible_ms=12_000, attempt="a")
+    assert [each["body"] for each in found] == ["m-0", "m-1", "m-2"]
+    assert popper.ack(found[0]) == "OK"
+    popped_at = time.monotonic()
+    if bench.cluster.broker.kind != "official broker":
+        bench.cluster.broker.kill()
+        bench.cluster.broker.start()
+        assert popper.pop(order=True, queue=0, count=3, attempt="b") == []
+    following = popper.until(3, 60, order=True, queue=0, count=3, attempt="b", invisible_ms=20_000)
+    assert time.monotonic() - popped_at >= 11
+    assert [(each["body"], each["reconsume"]) for each in following] == [("m-1", 1), ("m-2", 1), ("m-3", 0)]
+    assert popper.batch_ack(following) == "OK"
+    last = popper.until(2, order=True, queue=0, count=3, attempt="c")
+    assert [each["body"] for each in last] == ["m-4", "m-5"]
+
+
 def test_raw_answers(bench: Bench) -> None:
     """Codes of what is refused, and the smaller requests, as both brokers answer them."""
     filled(bench, 3, queues=1)
