@@ -26,6 +26,8 @@ CLIENT = "java-5.5.0"
 REVIVED_S = 30.0
 """The official broker gives back what came due within some seconds; ours at once."""
 
+_GET_MAX_OFFSET = 30
+_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP = 200
 _SET_MESSAGE_REQUEST_MODE = 401
 _UPDATE_AND_CREATE_TOPIC = 17
 _PEEK_MESSAGE = 200052
@@ -277,8 +279,10 @@ def test_push_consumers_go_on_when_the_broker_is_killed_under_them(bench: Bench)
     all_committed(bench)
     consumed = bench.consumed(*names)
     accounting.check(accounting.unknown(everything, consumed))
-    # Twice come only those whose acknowledgement was under way when the broker died.
-    assert len(consumed) - len(everything) <= 16 * len(names) + COUNT // 20
+    # Twice come only those whose acknowledgement was under way when the broker died. (The official broker, not killed, gave
+    # 258 of these 1,500 twice on a busy machine: nothing is asked of it.)
+    if bench.cluster.broker.kind != "official broker":
+        assert len(consumed) - len(everything) <= 16 * len(names) + COUNT // 20
 
 
 @pytest.mark.timeout(120)
@@ -299,6 +303,27 @@ def test_an_orderly_pop_goes_on_after_a_kill(bench: Bench) -> None:
     assert popper.batch_ack(following) == "OK"
     last = popper.until(2, order=True, queue=0, count=3, attempt="c")
     assert [each["body"] for each in last] == ["m-4", "m-5"]
+
+
+@pytest.mark.timeout(120)
+def test_tries_come_to_an_end(bench: Bench) -> None:
+    """Beyond the group's limit: a dead letter here; the official broker gives the message back for ever (decision 0016)."""
+    filled(bench, 1, queues=1)
+    address = bench.cluster.broker.address
+    group = {"groupName": bench.group, "retryMaxTimes": 1, "retryQueueNums": 1, "consumeEnable": True}
+    assert ask(address, _UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, {}, json.dumps(group).encode())[0] == 0
+    popper = Popper(bench)
+    for times in range(2):
+        (one,) = popper.until(1, invisible_ms=1_000)
+        assert one["reconsume"] == times
+    dead = {"topic": f"%DLQ%{bench.group}", "queueId": "0"}
+    if bench.cluster.broker.kind == "official broker":
+        (one,) = popper.until(1)
+        assert one["reconsume"] == 2
+        assert popper.ack(one) == "OK"
+    else:
+        eventually(lambda: ask(address, _GET_MAX_OFFSET, dead)[1]["offset"] == "1", 10, "no dead letter")
+        assert popper.pop(poll_ms=2_000) == []
 
 
 def test_raw_answers(bench: Bench) -> None:
