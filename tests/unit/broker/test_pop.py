@@ -288,6 +288,39 @@ async def test_too_many_pops_that_wait_are_answered_full() -> None:
         assert [(await task).code for task in waiting] == [210, 210]
 
 
+async def test_waiting_pops_cost_little_on_topics_with_many_queues_and_long_expressions() -> None:
+    async with PopRig(default_topic_queue_nums=64) as rig:
+        await rig.send("T", default_topic_queue_nums=64)
+        await rig.heartbeat("T")
+        await rig.pop()
+        pops = rig.context.pop.pops
+        expression = " || ".join(f"tag-{n}" for n in range(5000))
+        chars = len(expression)
+        waiting = []
+        for n in range(8 * 1024 * 1024 // chars + 1):
+            request = rig.pop_request(poll_time=9000, exp=expression, exp_type="TAG", consumer_group=f"g{n}")
+            waiting.append(asyncio.ensure_future(rig.ask(request)))
+            await settle()
+        assert [task.done() for task in waiting] == [False] * (len(waiting) - 1) + [True]
+        assert (await waiting[-1]).code == ResponseCode.POLLING_FULL
+        assert pops.count == len(waiting) - 1
+        await rig.clock.run_ms(9000)
+        assert {(await task).code for task in waiting[:-1]} == {ResponseCode.POLLING_TIMEOUT}
+        assert pops.count == 0
+
+
+async def test_a_pop_of_one_queue_waits_for_that_queue(rig: PopRig) -> None:
+    await rig.pop()
+    one = asyncio.ensure_future(rig.ask(rig.pop_request(poll_time=9000, queue_id=1)))
+    everything = asyncio.ensure_future(rig.ask(rig.pop_request(poll_time=9000)))
+    await settle()
+    await rig.send("T", b"2", queue_id=2)
+    assert bodies(popped(await everything, "T")) == [b"2"]
+    assert not one.done()
+    await rig.send("T", b"1", queue_id=1)
+    assert bodies(popped(await one, "T")) == [b"1"]
+
+
 async def test_notification(rig: PopRig) -> None:
     def ask(**fields: Any) -> NotificationRequestHeader:
         values = {"consumer_group": GROUP, "topic": "T", "queue_id": -1, "poll_time": 5000, "born_time": rig.clock.now_ms()}

@@ -62,7 +62,9 @@ class NotificationProcessor:
             matches=matches.tags,
             record_filter=matches.record,
             deadline_ms=deadline_ms,
+            filter_chars=len(header.exp or ""),
         )
+        request.ext_fields, request.body = None, b""
         if ctx.channel.closed or broker.pop.notifications.hold(waiting):
             return None
         return request.reply(header=NotificationResponseHeader(polling_full=True))

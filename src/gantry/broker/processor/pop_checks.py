@@ -13,6 +13,7 @@ from gantry.protocol.remoting.codes import ResponseCode
 from gantry.runtime.remoting_server import RequestContext
 
 from ..consumer_filter import PullFilter, compile_expression, sql_filter, tag_filter
+from ..long_polling.pop_hold import ALL_QUEUES
 from .remarks import kept_otherwise, suggest
 
 if TYPE_CHECKING:
@@ -111,14 +112,13 @@ def retry_topics(broker: BrokerContext, topic: str, group: str) -> list[str]:
 
 def watched_queues(
     broker: BrokerContext, topic: TopicConfig, group: str, queue_id: int, *, retry: bool
-) -> list[tuple[str, int]]:
+) -> list[tuple[str, int, int]]:
     """The queues whose arrivals concern a request that waits; a retry topic need not be there yet."""
-    queue_ids = range(topic.read_queue_nums) if queue_id < 0 else (queue_id,)
-    watched = [(topic.topic_name, each) for each in queue_ids]
+    watched = [(topic.topic_name, max(queue_id, ALL_QUEUES), topic.read_queue_nums)]
     if retry:
         for name in retry_topics(broker, topic.topic_name, group):
             config = broker.topics.select(name)
-            watched += [(name, each) for each in range(config.read_queue_nums if config is not None else 1)]
+            watched.append((name, ALL_QUEUES, config.read_queue_nums if config is not None else 1))
     return watched
 
 

@@ -197,7 +197,10 @@ class PopMessageProcessor:
             matches=matches.tags,
             record_filter=matches.record,
             deadline_ms=broker.clock.monotonic_ms() + left,
+            filter_chars=len(header.exp or ""),
         )
+        # It may wait together with a hundred thousand others: what it still needs is in the header.
+        request.ext_fields, request.body = None, b""
         if ctx.channel.closed:
             return None
         if not broker.pop.pops.hold(waiting):
