@@ -26,7 +26,7 @@ crash: $(INSTALLED) ## kills, power cuts, failed syncs, seeded defects: about fo
 	$(BIN)/python -m pytest -q -n $(WORKERS) tests/crash tests/simulation
 
 crash-night: $(INSTALLED) ## the same for an hour or so; what was done adds up in docs/crash-runs.jsonl
-	GANTRY_CRASH_RECORD=docs/crash-runs.jsonl GANTRY_KILL_CYCLES=700 GANTRY_POWER_CUTS=700 \
+	GANTRY_CRASH_RECORD=docs/crash-runs.jsonl GANTRY_STOP_STRIDE=1 GANTRY_KILL_CYCLES=700 GANTRY_POWER_CUTS=700 \
 		GANTRY_SIMULATED_SEEDS=200 GANTRY_SIMULATED_MINUTES=10 GANTRY_SIMULATED_FIRST=$$(date +%s) \
 		GANTRY_STOP_SEEDS=20 GANTRY_STOP_FIRST=$$(date +%s) \
 		$(BIN)/python -m pytest -q -n $(WORKERS) tests/crash tests/simulation
