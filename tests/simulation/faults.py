@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gantry.testing.seeded_rng import SeededRng
 
     from .delayed import Delayed
+    from .former_logs import FormerLogs
     from .ledger import Ledger
     from .popping import Popping
     from .trace import Trace
@@ -32,6 +33,7 @@ class Faults:
         ledger: Ledger,
         delayed: Delayed,
         popping: Popping,
+        logs: FormerLogs,
     ) -> None:
         self.counts: dict[str, int] = {}
         self._cluster = cluster
@@ -40,6 +42,7 @@ class Faults:
         self._ledger = ledger
         self._delayed = delayed
         self._popping = popping
+        self._logs = logs
         self._stopped = False
         self._kinds: list[tuple[str, int, Callable[[], Awaitable[None]]]] = [
             ("kill", 4, self._kill),
@@ -105,6 +108,7 @@ class Faults:
     async def _restart(self) -> None:
         broker = self._rng.choice(self._cluster.brokers)
         self._trace.add(f"stop {broker.name}")
+        self._logs.goes(broker, power=False)
         await broker.stop()
         await self._sleep(0, 3_000)
         await self._start(broker)
@@ -115,6 +119,7 @@ class Faults:
         keep = ("none" if self._rng.random() < 0.3 else "subset") if power else "all"
         self._trace.add(f"crash {broker.name}, keeps {keep}")
         self._ledger.crashes(broker.name, power=power)
+        self._logs.goes(broker, power=power)
         if power:
             self._popping.power_fails(broker.name)
         await self._cluster.crash(broker, keep)  # type: ignore[arg-type]
@@ -124,6 +129,7 @@ class Faults:
         self._popping.starts(broker.name)
         self._trace.add(f"start {broker.name}, log ends at {broker.controller.context.store.max_physical_offset}")
         self._ledger.started(broker)
+        self._logs.comes(broker)
 
     # -- disks
 

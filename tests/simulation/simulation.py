@@ -18,6 +18,7 @@ from gantry.testing.simulated_cluster import SimulatedCluster
 
 from .delayed import Delayed
 from .faults import Faults
+from .former_logs import FormerLogs
 from .ledger import Ledger
 from .popping import Popping
 from .trace import Trace
@@ -63,7 +64,10 @@ class Simulation:
         self._delayed = Delayed(self.cluster, self._rng.fork("delayed"), self.trace, seed, sync=sync)
         self._transactions = Transactions(self.cluster, self._rng.fork("transactions"), self.trace, seed, sync=sync)
         self._popping = Popping(self.cluster, self._rng.fork("popping"), self.trace, seed, sync=sync)
-        self._faults = Faults(self.cluster, self._rng.fork("faults"), self.trace, self.ledger, self._delayed, self._popping)
+        self._logs = FormerLogs(self.trace, seed)
+        self._faults = Faults(
+            self.cluster, self._rng.fork("faults"), self.trace, self.ledger, self._delayed, self._popping, self._logs
+        )
         self._duration_ms = minutes * 60_000
         self._queues: list[MessageQueue] = []
         self._numbers: Counter[tuple[int, MessageQueue]] = Counter()
@@ -76,7 +80,8 @@ class Simulation:
         return (
             f"{ledger.acknowledged_count} acknowledged, {ledger.unknown_count} unknown, "
             f"{ledger.lost} lost at the end of a queue, {sum(ledger.consumed.values())} consumed, "
-            f"{self._delayed.count} came after a delay, {self._transactions.summary}, {self._popping.summary()}; {faults}"
+            f"{self._delayed.count} came after a delay, {self._transactions.summary}, {self._popping.summary()}, "
+            f"{self._logs.compared >> 10} KiB of logs compared; {faults}"
         )
 
     async def run(self) -> None:

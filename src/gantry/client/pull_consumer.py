@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from gantry.errors import ClientError, ConfigError
 from gantry.model import ConsumerData, MessageExt, MessageQueue, SubscriptionData, sys_flag
@@ -21,6 +22,15 @@ from .remoting import Remoting
 from .results import PullResult, PullStatus
 from .running_info import running_info
 from .subscription import build_subscription, matching
+
+
+class _Answer(NamedTuple):
+    """What a queue answered to a pull at an offset."""
+
+    queue: MessageQueue
+    offset: int
+    subscription: SubscriptionData
+    result: PullResult
 
 
 class PullConsumer:
@@ -158,8 +168,8 @@ class PullConsumer:
     async def poll(self, *, timeout_ms: int = 3000) -> list[MessageExt]:
         """Messages of one assigned queue, in order, and the position moves behind them.
 
-        Queues take turns. The first round asks every queue without waiting; when all are empty one of them is waited on
-        for the time left, so that an idle program does not ask in a circle.
+        Queues take turns. The first round asks every queue without waiting; when all are empty all of them are waited on for
+        the time left, so that an idle program does not ask in a circle.
         Returns: an empty list when nothing came in time.
         Raises: ClientError when nothing is assigned; BrokerError and RemotingError from the broker.
         """
@@ -172,18 +182,33 @@ class PullConsumer:
             for _ in queues:
                 queue = queues[self._turn % len(queues)]
                 self._turn += 1
-                messages = await self._pull(queue, hold_ms=0)
+                messages = self._take(await self._pull(queue, hold_ms=0))
                 if messages:
                     return messages
             left_ms = deadline - clock.monotonic_ms()
             if left_ms <= 0:
                 return []
-            messages = await self._pull(
-                queues[self._turn % len(queues)], hold_ms=min(left_ms, max(1, timeout_ms // len(queues)))
-            )
+            first = self._turn % len(queues)
+            messages = await self._wait_for_any([*queues[first:], *queues[:first]], left_ms)
             self._turn += 1
+            if messages or clock.monotonic_ms() >= deadline:
+                return messages
+
+    async def _wait_for_any(self, queues: Sequence[MessageQueue], hold_ms: int) -> list[MessageExt]:
+        """The messages of the queue that has some first; what another one has by then is asked for again."""
+        pulls = [asyncio.create_task(self._pull(queue, hold_ms=hold_ms)) for queue in queues]
+        try:
+            await asyncio.wait(pulls, return_when=asyncio.FIRST_COMPLETED)
+            answers = [pull.result() for pull in pulls if pull.done()]
+        finally:
+            for pull in pulls:
+                pull.cancel()
+            await asyncio.gather(*pulls, return_exceptions=True)
+        for answer in answers:
+            messages = self._take(answer)
             if messages:
                 return messages
+        return []
 
     async def commit(self, queues: Sequence[MessageQueue] | None = None) -> None:
         """Keep the positions at the brokers: a later start of the group goes on there."""
@@ -194,7 +219,8 @@ class PullConsumer:
             if position >= 0:
                 await instance.brokers.commit_offset(instance.address(queue.broker_name), self.group, queue, position)
 
-    async def _pull(self, queue: MessageQueue, *, hold_ms: int) -> list[MessageExt]:
+    async def _pull(self, queue: MessageQueue, *, hold_ms: int) -> _Answer | None:
+        """What one queue has; None when nothing came in the time it was to be held. The position stays: see `_take`."""
         instance = self._running()
         offset = await self.position(queue)
         subscription = self._subscription(queue.topic)
@@ -221,12 +247,19 @@ class PullConsumer:
                 result = await wait_for(self._doors.clock, pull, hold_ms)
             except TimeoutError:
                 # Brokers look after held pulls every few seconds only. Nothing is lost: the position has not moved.
-                return []
+                return None
         else:
             result = await pull
-        if queue in self._positions and self._positions[queue] == offset:  # a seek during the pull wins
-            self._positions[queue] = result.next_begin_offset
-        return matching(result.messages, subscription) if result.status is PullStatus.FOUND else []
+        return _Answer(queue, offset, subscription, result)
+
+    def _take(self, answer: _Answer | None) -> list[MessageExt]:
+        """The messages of an answer; the position moves behind them."""
+        if answer is None:
+            return []
+        result = answer.result
+        if self._positions.get(answer.queue) == answer.offset:  # a seek during the pull wins
+            self._positions[answer.queue] = result.next_begin_offset
+        return matching(result.messages, answer.subscription) if result.status is PullStatus.FOUND else []
 
     def _subscription(self, topic: str) -> SubscriptionData:
         return build_subscription(topic, self._expression, sub_version=self._started_ms)

@@ -583,8 +583,12 @@ class MemoryFile:
 
     def data_after(self, offset: int) -> int:
         self._check("pread")
-        rest = bytes(self._node.seen[offset : self._node.size])
-        return offset + len(rest) - len(rest.lstrip(b"\0"))
+        seen, size = self._node.seen, self._node.size
+        for begin in range(offset, size, len(_ZEROS)):
+            part = bytes(seen[begin : min(begin + len(_ZEROS), size)])
+            if part != _ZEROS[: len(part)]:
+                return begin + len(part) - len(part.lstrip(b"\0"))
+        return max(size, offset)
 
     def pread_nowait(self, length: int, offset: int) -> bytes | None:
         self._check("pread")
@@ -708,9 +712,20 @@ def _nodes(root: _Dir) -> Iterator[_Node]:
                 yield item
 
 
+_ZEROS = bytes(1 << 18)
+
+
 def _make(size: int) -> Buffer:
     # Anonymous memory costs nothing until it is touched: a log file of its full length stays cheap.
     return bytearray(size) if size < _LAZY_MIN_BYTES else mmap.mmap(-1, size)
+
+
+def _copy(target: Buffer, source: Buffer, size: int) -> None:
+    """Into fresh memory; what is zero is not touched, so that a file full of holes stays cheap."""
+    for begin in range(0, size, len(_ZEROS)):
+        part = source[begin : min(begin + len(_ZEROS), size)]
+        if part != _ZEROS[: len(part)]:
+            target[begin : begin + len(part)] = part
 
 
 def _grown(buffer: Buffer, size: int, node: _Node | None) -> Buffer:
@@ -747,9 +762,8 @@ def _node_after_crash(node: _Node, rng: Rng | None, keep: Keep) -> _Node:
         size = node.medium_size
     else:
         size = rng.choice([node.medium_size, *node.sizes])
-    seen = _make(size)
-    common = min(size, node.medium_size)
-    seen[:common] = node.medium[:common]
+    seen, medium = _make(size), _make(size)
+    _copy(seen, node.medium, min(size, node.medium_size))
     for sector in _dirty_sectors(node):
         if keep == "all" or (keep == "subset" and rng is not None and rng.random() < 0.5):
             begin = sector * SECTOR_BYTES
@@ -757,8 +771,7 @@ def _node_after_crash(node: _Node, rng: Rng | None, keep: Keep) -> _Node:
             if begin < end:
                 part = bytes(node.seen[begin:end])
                 seen[begin:end] = part.ljust(end - begin, b"\0")
-    medium = _make(size)
-    medium[:size] = seen[:size]
+    _copy(medium, seen, size)
     return _Node(
         seen=seen,
         size=size,
