@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gantry.broker.pop.journal_format import decode_ops, decode_snapshot, encode_op, join_snapshot, snapshot_parts
 from gantry.broker.pop.ledger import PopLedger
-from gantry.broker.pop.ops import AckOp, ChangeOp, DropOp, MovedOp, OffsetsOp, Op, PopOp, QueueOp
+from gantry.broker.pop.ops import AckOp, ChangeOp, DropOp, MovedOp, OffsetsOp, Op, PopOp, QueueOp, TimeOp
 
 QUEUES = 3
 queues = st.integers(0, QUEUES - 1)
@@ -156,13 +156,18 @@ class LedgerMachine(RuleBasedStateMachine):
         """The ledger goes on as its snapshot tells it."""
         self.ledger = decode_snapshot(join_snapshot(snapshot_parts(self.ledger)))
 
-    @rule(lost=st.integers(0, 100), clock_back=st.integers(0, 30))
-    def restart(self, lost: int, clock_back: int) -> None:
-        """Copies above the log's end are gone, and the wall clock may have jumped back."""
+    @rule()
+    def time_noted(self) -> None:
+        self.do(TimeOp(self.now))
+        assert self.ledger.time == self.now
+
+    @rule(lost=st.integers(0, 100), down=st.integers(0, 30))
+    def restart(self, lost: int, down: int) -> None:
+        """Copies above the log's end are gone, and time has passed."""
         end = self.log_end * (100 - lost) // 100
-        self.now -= clock_back
+        self.now += down
         ends = {queue.key: 10_000 for queue in self.ledger.all_queues()}
-        self.ledger.after_restart(log_end=end, wall_now=self.now, max_offset_of=ends)
+        self.ledger.after_restart(log_end=end, now=self.now, max_offset_of=ends)
         for model in self.model.values():
             for offset, moved_end in list(model.moved.items()):
                 if moved_end > end:
@@ -174,7 +179,7 @@ class LedgerMachine(RuleBasedStateMachine):
             for offset, (_, deadline) in list(model.out.items()):
                 found = self.ledger.out(queue, offset)
                 assert found is not None, "lost by a restart"
-                assert found.deadline <= max(deadline, self.now)
+                assert found.deadline == deadline
                 model.out[offset] = found.pop_time, found.deadline
         self.log_end = max(end, 0)
 

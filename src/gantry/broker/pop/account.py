@@ -13,7 +13,7 @@ from gantry.errors import DiskFault, DiskFull, StoreError
 from .checkpoints import Pending
 from .journal import PopJournal
 from .ledger import DEADLINE_MAX, Out, PopLedger, PopQueue, QueueKey
-from .ops import AckOp, ChangeOp, DropOp, MovedOp, OffsetsOp, Op, OrderOp, PopOp
+from .ops import AckOp, ChangeOp, DropOp, MovedOp, OffsetsOp, Op, OrderOp, PopOp, TimeOp
 
 if TYPE_CHECKING:
     from gantry.runtime.clock import Clock
@@ -25,16 +25,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ACKS_PER_RECORD = 4096
+TIME_NOTED_MS = 1_000
+"""How far ledger time runs before it is noted with the next operation."""
 ABSENT = (0, -1)
 """Stands for a consumerOffset.json that is not there."""
 
 
 class LedgerClock:
-    """Ledger time: elapsed ms, counted on from the wall clock of the start. Jumps of the wall clock do not move it."""
+    """Ledger time: elapsed ms, counted on from the wall clock of the start. Jumps of the wall clock do not move it, and a
+    start behind one goes on from where the ledger was: what is out waits the time it had left, not the jump as well."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ahead = clock.now_ms() - clock.monotonic_ms()
+
+    def not_before(self, ledger_ms: int) -> None:
+        self._ahead = max(self._ahead, ledger_ms - self._clock.monotonic_ms())
 
     def now(self) -> int:
         return self._clock.monotonic_ms() + self._ahead
@@ -88,9 +94,10 @@ class PopAccount:
                 log.warning("consumerOffset.json is not from this broker: popped messages follow its offsets, not the ledger")
             ledger = PopLedger()
             self.foreign = True
+        self.time.not_before(ledger.time)
         ledger.after_restart(
             log_end=self._store.max_physical_offset,
-            wall_now=self.time.wall(),
+            now=self.time.now(),
             max_offset_of={queue.key: self._store.max_offset(queue.topic, queue.queue_id) for queue in ledger.all_queues()},
         )
         ledger.own_offsets = [current]
@@ -119,10 +126,10 @@ class PopAccount:
             by_times: dict[tuple[int, int], list[int]] = {}
             for offset in sorted(wanted):
                 by_times.setdefault(wanted[offset], []).append(offset)
-            now = self.time.now()
+            now, wall = self.time.now(), self.time.wall()
             for (pop_time, deadline), offsets in sorted(by_times.items()):
                 # By the clock of this start: a deadline far ahead was made by a clock that was.
-                deadline = min(deadline, now + max(deadline - pop_time, 0))
+                deadline = now + max(min(deadline - wall, deadline - pop_time), 0)
                 self.ledger.apply(PopOp(queue.number, committed, pop_time, deadline, tuple(offsets)))
             taken += len(wanted)
             self._offsets.commit(group, topic, queue_id, queue.base, "another broker's checkpoints")
@@ -242,6 +249,9 @@ class PopAccount:
             self._do(*(DropOp(queue.number) for queue in queues))
 
     def _do(self, *ops: Op) -> None:
+        now = self.time.now()
+        if now - self.ledger.time >= TIME_NOTED_MS:
+            ops = (TimeOp(now), *ops)
         self._journal.write(*ops)
         for op in ops:
             self.ledger.apply(op)

@@ -11,9 +11,10 @@ Shape of a journal record: crc32 (u4, of all that follows) | length (u2 of the b
     7 order    u4 queue, i8 committed, JSON of the order information
     8 offsets  u4 crc32, u8 size
     9 chain    u8 generation, u8 bytes of the journal before
+   10 time     i8 ledger time
 
 A snapshot: magic (8 bytes), u4 crc32 of the rest, u8 length of the rest; then u4 + JSON head (queues, known offsets, slot
-count), then the four columns of the ledger, little-endian: queue i4, offset i8, pop time i8, deadline i8.
+count, ledger time), then the four columns of the ledger, little-endian: queue i4, offset i8, pop time i8, deadline i8.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import msgspec
 from gantry.errors import LocalProtocolError
 
 from .ledger import PopLedger, PopQueue
-from .ops import AckOp, ChainOp, ChangeOp, DropOp, MovedOp, OffsetsOp, Op, OrderOp, PopOp, QueueOp
+from .ops import AckOp, ChainOp, ChangeOp, DropOp, MovedOp, OffsetsOp, Op, OrderOp, PopOp, QueueOp, TimeOp
 
 MAGIC = b"GPOPLED1"
 _HEAD = struct.Struct(">IHB")
@@ -42,10 +43,11 @@ _ORDER = struct.Struct(">Iq")
 _NUMBER = struct.Struct(">I")
 _OFFSETS = struct.Struct(">IQ")
 _CHAIN = struct.Struct(">QQ")
+_TIME = struct.Struct(">q")
 _SNAPSHOT = struct.Struct(">8sIQ")
 _BODY_MAX = 65535
 
-QUEUE, POP, ACK, CHANGE, MOVE, DROP, ORDER, OFFSETS, CHAIN = range(1, 10)
+QUEUE, POP, ACK, CHANGE, MOVE, DROP, ORDER, OFFSETS, CHAIN, TIME = range(1, 11)
 
 
 def encode_op(op: Op) -> bytes:
@@ -68,6 +70,8 @@ def encode_op(op: Op) -> bytes:
         return _record(DROP, _NUMBER.pack(op.queue))
     if isinstance(op, OffsetsOp):
         return _record(OFFSETS, _OFFSETS.pack(*op))
+    if isinstance(op, TimeOp):
+        return _record(TIME, _TIME.pack(*op))
     return _record(CHAIN, _CHAIN.pack(*op))
 
 
@@ -132,6 +136,8 @@ def _decode(kind: int, body: bytes) -> Op:
         return OffsetsOp(*_OFFSETS.unpack(body))
     if kind == CHAIN:
         return ChainOp(*_CHAIN.unpack(body))
+    if kind == TIME:
+        return TimeOp(*_TIME.unpack(body))
     raise ValueError(f"record kind {kind}")
 
 
@@ -151,6 +157,7 @@ class _SnapshotHead(msgspec.Struct):
     queue_count: int
     own_offsets: list[tuple[int, int]]
     moved: list[tuple[int, int, int]]
+    time: int = 0
 
 
 def snapshot_parts(ledger: PopLedger) -> list[bytes]:
@@ -168,6 +175,7 @@ def snapshot_parts(ledger: PopLedger) -> list[bytes]:
         queue_count=len(ledger.queues),
         own_offsets=ledger.own_offsets,
         moved=ledger.moved,
+        time=ledger.time,
     )  # fmt: skip
     text = msgspec.json.encode(head)
     return [_NUMBER.pack(len(text)) + text, *(_little(column) for column in columns)]
@@ -212,6 +220,7 @@ def decode_snapshot(data: bytes) -> PopLedger:
         queue.next, queue.committed = state.next, state.committed
         queue.order_info = None if state.order_info is None else state.order_info.encode()
     ledger.own_offsets = [(crc, size) for crc, size in head.own_offsets]
+    ledger.time = head.time
     ledger.adopt(columns, head.moved)
     return ledger
 

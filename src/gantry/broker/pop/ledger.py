@@ -14,7 +14,7 @@ stale as alive, then the buckets are made again. The lowest offset out comes fro
 again by the same rule. Everything is O(1) for a message, amortized, and nothing is ever scanned for what is due.
 
 Units: offsets in queue entries. Deadlines in ledger time: ms that run like the monotonic clock and began at the wall clock
-of the start; `pop_time` is wall clock ms.
+of the start, or where ledger time had come to before it, whichever is later; `pop_time` is wall clock ms.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from .ops import AckOp, ChainOp, ChangeOp, DropOp, MovedOp, OffsetsOp, Op, OrderOp, PopOp, QueueOp
+from .ops import AckOp, ChainOp, ChangeOp, DropOp, MovedOp, OffsetsOp, Op, OrderOp, PopOp, QueueOp, TimeOp
 
 FREE = -1
 MOVED = -2
@@ -126,6 +126,8 @@ class PopLedger:
         """(log end, queue number, offset) in the order of the log."""
         self.own_offsets: list[tuple[int, int]] = []
         """CRC-32 and size of the last contents of consumerOffset.json that this broker meant to write."""
+        self.time = 0
+        """Ledger time as it was noted last."""
 
     # -- looking
 
@@ -265,6 +267,8 @@ class PopLedger:
             self._drop(op.queue)
         elif isinstance(op, OffsetsOp):
             self.own_offsets = [*self.own_offsets, (op.crc, op.size)][-OWN_OFFSETS_KEPT:]
+        elif isinstance(op, TimeOp):
+            self.time = max(self.time, op.now)
         else:
             assert isinstance(op, ChainOp)
 
@@ -281,19 +285,18 @@ class PopLedger:
                 moved[number] = queue
         return list(moved.values())
 
-    def after_restart(self, *, log_end: int, wall_now: int, max_offset_of: dict[QueueKey, int]) -> None:
+    def after_restart(self, *, log_end: int, now: int, max_offset_of: dict[QueueKey, int]) -> None:
         """Fits what a journal told to the store as it is now.
 
         A copy above the log's end is gone: its original is due at once. Offsets at or above a queue's end are of messages a
-        power cut took; others will have them. A handle from the future means that the wall clock jumped back: its
-        message waits the time it had, counted from now.
+        power cut took; others will have them. `now` is ledger time, which has not gone back.
         """
         self.settle(log_end)
         for _, number, offset in self._moved:
             queue = self._known(number)
             slot = None if queue is None else queue.slots.get(offset)
             if slot is not None and self._deadline[slot] == MOVED:
-                self._deadline[slot] = wall_now
+                self._deadline[slot] = now
                 self._timed += 1
         self._moved.clear()
         for queue in self._by_key.values():
@@ -301,10 +304,6 @@ class PopLedger:
             queue.next = min(queue.next, end)
             for offset in [offset for offset in queue.slots if offset >= end]:
                 self._take_back(queue, offset)
-            for slot in queue.slots.values():
-                if self._pop_time[slot] > wall_now:
-                    waited = max(self._deadline[slot] - self._pop_time[slot], 0)
-                    self._deadline[slot] = min(self._deadline[slot], wall_now + waited)
             queue.note_all()
         self._rebuild()
 

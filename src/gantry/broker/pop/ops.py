@@ -79,4 +79,10 @@ class ChainOp(NamedTuple):
     previous_bytes: int
 
 
-Op = QueueOp | PopOp | AckOp | ChangeOp | MovedOp | DropOp | OrderOp | OffsetsOp | ChainOp
+class TimeOp(NamedTuple):
+    """Ledger time had come so far: a restart goes on from here, wherever the wall clock has gone. Units: ms."""
+
+    now: int
+
+
+Op = QueueOp | PopOp | AckOp | ChangeOp | MovedOp | DropOp | OrderOp | OffsetsOp | ChainOp | TimeOp

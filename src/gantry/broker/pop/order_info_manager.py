@@ -77,9 +77,12 @@ class OrderInfoManager:
                     log.error("order information of %s is left out: %s", queue.key, error)
                     continue
                 self.table.setdefault(f"{queue.topic}@{queue.group}", {})[queue.queue_id] = info
+        # What was loaded counts by the wall clock as it is now.
+        jumped = self._account.time.now() - self._account.time.wall()
         for key, queues in self.table.items():
             topic, _, group = key.partition("@")
             for queue_id, info in queues.items():
+                self._jumped[topic, group, queue_id] = jumped
                 self._watch((topic, group, queue_id), info)
 
     def shutdown(self) -> None:
