@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from gantry.model.topic_validator import TRACE_TOPIC
+
 from .process_queue import FlowLimits
 
 
@@ -35,6 +37,7 @@ class ConsumerOptions:
     max_reconsume_times    attempts before the dead letter topic; -1 means 16 (concurrent) or without end (orderly)
     consume_timeout_ms     an asynchronous listener is cancelled after it, and its messages come again
     stop_timeout_ms        how long stop() waits for listeners that run
+    trace                  tell of each consumption in trace_topic; a broker has it with traceTopicEnable
     offset_dir             where broadcasting offsets are kept; None means ~/.rocketmq_offsets
     """
 
@@ -55,3 +58,5 @@ class ConsumerOptions:
     persist_offset_ms: int = 5_000
     retry_pull_ms: int = 3_000
     offset_dir: str | None = None
+    trace: bool = False
+    trace_topic: str = TRACE_TOPIC

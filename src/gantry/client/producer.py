@@ -10,7 +10,7 @@ from typing import Self
 
 from gantry.errors import BrokerError, ClientError, RemoteProtocolError, RemotingError, RemotingTimeout
 from gantry.model import Message, MessageExt, MessageQueue
-from gantry.model.topic_validator import validate_group
+from gantry.model.topic_validator import TRACE_TOPIC, validate_group
 from gantry.protocol.message.recall_handle import decode_recall_handle
 from gantry.protocol.remoting import ResponseCode
 from gantry.protocol.remoting.header.recall_message import RecallMessageRequestHeader
@@ -18,6 +18,7 @@ from gantry.protocol.remoting.header.recall_message import RecallMessageRequestH
 from .client_instance import ClientInstance
 from .doors import Doors
 from .message_encoding import EncodedSend, MessageEncoder
+from .message_trace import MessageTraces
 from .name_server_addresses import resolve_name_servers
 from .publish_info import QueueSelector
 from .remoting import Remoting
@@ -45,6 +46,7 @@ class ProducerOptions:
     """Settings of a producer; the defaults are the official ones.
 
     Units: timeout_ms covers one send with all its attempts; sizes in body bytes; retry_count is attempts after the first.
+    trace tells of each message that was sent, in trace_topic; a broker has it with traceTopicEnable.
     """
 
     timeout_ms: int = 3000
@@ -54,6 +56,8 @@ class ProducerOptions:
     compress_over_bytes: int = 4096
     compress_level: int = 5
     message_bytes_max: int = 4 * 1024 * 1024
+    trace: bool = False
+    trace_topic: str = TRACE_TOPIC
 
 
 class Producer:
@@ -92,6 +96,7 @@ class Producer:
         self._remoting = remoting
         self._instance: ClientInstance | None = None
         self._encoder: MessageEncoder | None = None
+        self._traces: MessageTraces | None = None
 
     async def start(self) -> None:
         """Start the background work (routes, heartbeats). The first send to a topic learns its route."""
@@ -107,9 +112,15 @@ class Producer:
         await instance.start()
         self._encoder = MessageEncoder(group=self.group, options=self.options, ip=instance.ip, doors=self._doors)
         self._instance = instance
+        if self.options.trace:
+            self._traces = MessageTraces(self.group, self.options.trace_topic, self._doors.clock, self.send)
+            self._traces.start()
 
     async def stop(self) -> None:
         """Tell the brokers and close the connections. Sends that are under way fail."""
+        traces, self._traces = self._traces, None
+        if traces is not None:
+            await traces.stop()
         instance, self._instance = self._instance, None
         if instance is not None:
             await instance.remove_producer(self.group)
@@ -215,11 +226,14 @@ class Producer:
         except RemoteProtocolError as error:
             raise ClientError(str(error)) from None
         await instance.publish_info(topic, default_queue_count=self.options.default_topic_queue_nums)
-        return await instance.brokers.recall(
+        message_id = await instance.brokers.recall(
             instance.master_address(handle.broker_name),
             RecallMessageRequestHeader(producer_group=self.group, topic=topic, recall_handle=recall_handle),
             timeout_ms=self.options.timeout_ms if timeout_ms is None else timeout_ms,
         )
+        if self._traces is not None:
+            self._traces.recalled(topic, message_id)
+        return message_id
 
     async def queues(self, topic: str) -> Sequence[MessageQueue]:
         """The queues this producer may write to, sorted."""
@@ -243,6 +257,7 @@ class Producer:
         failed_brokers: set[str] = set()
         failure: Exception | None = None
         weak: SendResult | None = None  # stored, but not as safely as asked
+        began_ms = clock.now_ms()
         for attempt in range(attempts):
             target = await self._choose(topic, message, queue, selector, frozenset(failed_brokers))
             left_ms = deadline - clock.monotonic_ms()
@@ -250,8 +265,9 @@ class Producer:
                 break
             last = attempt == attempts - 1
             try:
+                address = instance.master_address(target.broker_name)
                 result = await instance.brokers.send(
-                    instance.master_address(target.broker_name),
+                    address,
                     encoded.command(target),
                     target,
                     encoded.message_id,
@@ -266,6 +282,8 @@ class Producer:
                     raise
                 failure = error
             else:
+                if self._traces is not None:
+                    self._traces.sent(message, encoded.message_id, result, address=address, began_ms=began_ms)
                 if result.status is SendStatus.SEND_OK or not self.options.retry_when_not_stored_ok or last:
                     return result
                 weak = result

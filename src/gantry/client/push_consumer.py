@@ -22,6 +22,7 @@ from .client_instance import ClientInstance
 from .consume_concurrently import ConsumeConcurrently
 from .consume_orderly import ConsumeOrderly
 from .consumer_options import ConsumeFromWhere, ConsumerOptions, MessageModel
+from .consumer_trace import ConsumerTraces
 from .doors import Doors
 from .listener import Listener
 from .message_encoding import MessageEncoder
@@ -95,6 +96,12 @@ class PushConsumer:
         self._instance_name = instance_name
         self._remoting = remoting
         self._own_offset_store = offset_store
+        self._traces: ConsumerTraces | None = None
+        if self.options.trace:
+            self._traces = ConsumerTraces(
+                group, self.options.trace_topic, name_servers=self._name_servers, doors=self._doors, remoting=remoting
+            )
+            self._listener = self._traces.listener(listener)
         self._subscriptions: dict[str, SubscriptionData] = {}
         self._assigned: dict[MessageQueue, AssignedQueue] = {}
         self._leaving: set[MessageQueue] = set()
@@ -163,6 +170,8 @@ class PushConsumer:
             raise
         self._instance = instance
         await instance.start()
+        if self._traces is not None:
+            await self._traces.start()
         await instance.heartbeat_all()
         self._consume.start()
         self._rebalance_wanted.set()
@@ -198,6 +207,8 @@ class PushConsumer:
             await self._unlock(queues)
         self._assigned.clear()
         self._leaving.clear()
+        if self._traces is not None:
+            await self._traces.stop()
         await instance.remove_consumer(self.group)
         await instance.stop()
         self._instance = None

@@ -63,6 +63,14 @@ class TransactionSendResult:
     ended: bool
 
 
+_TRACED_STATES = {
+    TransactionState.COMMIT: "COMMIT_MESSAGE",
+    TransactionState.ROLLBACK: "ROLLBACK_MESSAGE",
+    TransactionState.UNKNOWN: "UNKNOW",
+}
+"""As the official client spells them."""
+
+
 class TransactionProducer(Producer):
     """Sends messages in transactions, and answers brokers that ask how one ended.
 
@@ -157,6 +165,7 @@ class TransactionProducer(Producer):
         try:
             address = instance.master_address(result.queue.broker_name)
             ended = await instance.brokers.end_transaction(address, header, result.queue.broker_name, remark=remark)
+            self._trace_end(message, header, address=address, state=state)
         except (BrokerError, RemotingError, ClientError) as error:
             logger.warning("the end of transaction %s was not taken, the broker will ask: %s", result.message_id, error)
         return TransactionSendResult(result, state, ended)
@@ -203,5 +212,19 @@ class TransactionProducer(Producer):
         command.ext_fields = {**(command.ext_fields or {}), "bname": broker_name}
         try:
             channel.invoke_oneway(command)
+            self._trace_end(message, answer, address=channel.remote_address, state=state)
         except MQError as error:
             logger.warning("the answer to a check of %s was not sent, the broker will ask again: %s", message.msg_id, error)
+
+    def _trace_end(
+        self, message: Message, header: EndTransactionRequestHeader, *, address: str, state: TransactionState
+    ) -> None:
+        if self._traces is not None:
+            self._traces.ended(
+                message,
+                header.msg_id,
+                address=address,
+                transaction_id=header.transaction_id or header.msg_id,
+                state=_TRACED_STATES[state],
+                checked=bool(header.from_transaction_check),
+            )

@@ -138,7 +138,9 @@ class FakeCluster:
             )  # fmt: skip
             ids.append(offset_msg_id(("10.0.0.2", 10911), self._append(queue, message)))
         answer = SendMessageResponseHeader(msg_id=",".join(ids), queue_id=queue.queue_id, queue_offset=first)
-        return command.reply(self.stored_code.get(broker, 0), header=answer)
+        reply = command.reply(self.stored_code.get(broker, 0), header=answer)
+        reply.ext_fields = {**(reply.ext_fields or {}), "MSG_REGION": "DefaultRegion", "TRACE_ON": "true"}
+        return reply
 
     def _append(self, queue: MessageQueue, message: StoreMessage) -> int:
         offset = self.first_offset[queue] + len(self.records[queue])

@@ -66,6 +66,7 @@ public final class Driver {
         all.put("send", producers::send);
         all.put("bulk", producers::bulk);
         all.put("request", producers::request);
+        all.put("decode_traces", producers::decodeTraces);
         all.put("transaction_start", transactions::start);
         all.put("transaction_send", transactions::send);
         all.put("recall", producers::recall);

@@ -11,6 +11,8 @@ import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.client.trace.TraceContext;
+import org.apache.rocketmq.client.trace.TraceDataEncoder;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
 
@@ -31,7 +33,9 @@ final class Producers {
     }
 
     Map<String, Object> start(Request request) throws Exception {
-        DefaultMQProducer producer = new DefaultMQProducer(request.text("group"));
+        String traceTopic = request.text("trace_topic", null);
+        DefaultMQProducer producer = traceTopic == null ? new DefaultMQProducer(request.text("group"))
+            : new DefaultMQProducer(request.text("group"), true, traceTopic);
         producer.setNamesrvAddr(request.text("namesrv"));
         producer.setInstanceName(request.text("name"));
         producer.setVipChannelEnabled(request.flag("vip"));
@@ -101,6 +105,17 @@ final class Producers {
                 }
         }
         return Wire.members("results", results);
+    }
+
+    /** What the official client reads in the text of a trace message. */
+    Map<String, Object> decodeTraces(Request request) {
+        List<Map<String, Object>> traces = new ArrayList<>();
+        for (TraceContext each : TraceDataEncoder.decoderFromTraceDataString(request.text("text"))) {
+            traces.add(Wire.members("kind", each.getTraceType().name(), "group", each.getGroupName(),
+                "msg_id", each.getTraceBeans().get(0).getMsgId(), "keys", each.getTraceBeans().get(0).getKeys(),
+                "request_id", each.getRequestId(), "success", each.isSuccess(), "code", each.getContextCode()));
+        }
+        return Wire.members("traces", traces);
     }
 
     /** Sends one message and tells the reply of whoever consumed it. */

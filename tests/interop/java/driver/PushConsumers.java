@@ -28,7 +28,9 @@ final class PushConsumers {
 
     Map<String, Object> start(Request request) throws Exception {
         String name = request.text("name");
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(request.text("group"));
+        String traceTopic = request.text("trace_topic", null);
+        DefaultMQPushConsumer consumer = traceTopic == null ? new DefaultMQPushConsumer(request.text("group"))
+            : new DefaultMQPushConsumer(request.text("group"), true, traceTopic);
         consumer.setNamesrvAddr(request.text("namesrv"));
         consumer.setInstanceName(name);
         consumer.setVipChannelEnabled(request.flag("vip"));
