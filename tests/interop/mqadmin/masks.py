@@ -151,6 +151,13 @@ ALLOWED: tuple[Allowed, ...] = (
         official=_ABSENT,
     ),
     Allowed(
+        "brokerStatus*",
+        r"out/(?:<broker> )?subscriptionConflictGroups",
+        "How many groups have members that listen to different things; the official broker does not look.",
+        official=_ABSENT,
+        ours='"0"',
+    ),
+    Allowed(
         "getNamesrvConfig*",
         rf"out/<namesrv>/{_NETTY_KEYS}",
         "Settings of Netty and its threads.",
