@@ -145,10 +145,10 @@ def test_the_deepest_expression_is_evaluated() -> None:
     ids=lambda text: f"{text[:12]!r}x{len(text)}",
 )  # fmt: skip
 def test_hostile_text_costs_little(text: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     with contextlib.suppress(FilterExpressionError):
         SqlFilter(text).matches({"a": "5"})
-    assert time.perf_counter() - began < SLOW_S
+    assert time.thread_time() - began < SLOW_S
 
 
 def test_the_shelf_keeps_the_last_ones_and_its_bounds() -> None:
