@@ -133,6 +133,17 @@ async def test_batch_members_cannot_ask_for_time_or_transaction(rig: BrokerRig, 
     assert await rig.messages("T", 1) == []
 
 
+async def test_a_send_that_is_repeated_is_stored_twice_under_its_unique_key(rig: BrokerRig) -> None:
+    """Whoever got no answer sends again: at least once, and who reads can tell by the key."""
+    key = "AC10000100002A9F4E0E2F2A68AA0077"
+    before = len(await rig.messages("T"))
+    answers = [await rig.send("T", b"again", unique_key=key) for _ in range(2)]
+    assert [answer.code for answer in answers] == [0, 0]
+    assert len({(answer.ext_fields or {})["msgId"] for answer in answers}) == 2
+    stored = (await rig.messages("T"))[before:]
+    assert [(message.body, message.properties["UNIQ_KEY"]) for message in stored] == [(b"again", key)] * 2
+
+
 async def test_unique_key_is_made_when_the_sender_has_none(rig: BrokerRig) -> None:
     answer = await rig.send("T", queue_id=1, unique_key=None)
     (message,) = await rig.messages("T", 1)
