@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.loop_disk import LoopDisk, NoLoopDisk
+from tests.interop.artifacts import MissingTool, server_jars
 
 DISK_MIB = 512
 
@@ -35,6 +36,14 @@ def shim(tmp_path: Path) -> Path:
 def clock_shim(tmp_path: Path) -> Path:
     """What to preload, compiled from jumping_clock.c."""
     return compiled("jumping_clock", tmp_path)
+
+
+def need_official_server() -> None:
+    """Skips, with the reason, where the official servers cannot be had."""
+    try:
+        server_jars()
+    except MissingTool as missing:
+        pytest.skip(str(missing))
 
 
 def compiled(name: str, folder: Path) -> Path:

@@ -15,11 +15,11 @@ import pytest
 
 from gantry.runtime.system_disk import SystemDisk
 from gantry.store.fsck import check_store
+from tests.crash.conftest import need_official_server
 from tests.crash.history import History
 from tests.crash.load import QUEUES, read_queue, send_until_closed
 from tests.crash.loop_disk import LoopDisk, stop_the_machine
 from tests.crash.record import record
-from tests.interop.artifacts import MissingTool, server_jars
 from tests.interop.cluster import GantryBroker, OfficialBroker, Server
 
 REFUSED_WITHIN_S = 5
@@ -136,10 +136,7 @@ def test_a_disk_that_syncs_no_more(kind: str, shim: Path, disk: LoopDisk, tmp_pa
     folder = disk.path / "broker"
     broker: ShimmedBroker | ShimmedOfficialBroker
     if kind == "official":
-        try:
-            server_jars()
-        except MissingTool as missing:
-            pytest.skip(str(missing))
+        need_official_server()
         broker = ShimmedOfficialBroker(folder, "", settings=SETTINGS)
     else:
         broker = ShimmedBroker(folder, "", settings=SETTINGS)

@@ -23,12 +23,12 @@ import pytest
 
 from gantry.runtime.system_disk import SystemDisk
 from gantry.store.fsck import check_store
+from tests.crash.conftest import need_official_server
 from tests.crash.cycles import run_cycles
 from tests.crash.history import History
 from tests.crash.load import QUEUES, TOPIC, read_queue, send_until_closed
 from tests.crash.record import record
 from tests.crash.retention import age_all_but_the_newest, wait_for_retention
-from tests.interop.artifacts import MissingTool, server_jars
 from tests.interop.cluster import AnyBroker, GantryBroker, OfficialBroker
 
 CYCLES = int(os.environ.get("GANTRY_KILL_CYCLES", "50"))
@@ -75,10 +75,7 @@ def test_acknowledged_messages_survive_kill_after_kill(flush: str, tmp_path: Pat
 @pytest.mark.timeout(max(900, 60 * OFFICIAL_CYCLES))
 @pytest.mark.parametrize("flush", ["ASYNC_FLUSH", "SYNC_FLUSH"])
 def test_the_official_broker_in_the_same_cycles(flush: str, tmp_path: Path) -> None:
-    try:
-        server_jars()
-    except MissingTool as missing:
-        pytest.skip(str(missing))
+    need_official_server()
     seed = int(os.environ.get("GANTRY_SEED", "0")) or random.randrange(1 << 32)
     print(f"seed {seed}")
     loop = OfficialKillLoop(OfficialBroker(tmp_path, "", settings={**SETTINGS, "flushDiskType": flush}), seed)

@@ -76,6 +76,17 @@ def crew(request: pytest.FixtureRequest, crews: dict[str, Crew]) -> Crew:
 
 
 @pytest.fixture
+def lone_namesrv(toolchain: None, tmp_path: Path) -> Iterator[Cluster]:
+    """For brokers that come and go by hand: of the cluster only the name server runs, and the chosen port is used."""
+    cluster = Cluster(TOPOLOGIES["gantry"], tmp_path)
+    cluster.namesrv.start()
+    try:
+        yield cluster
+    finally:
+        cluster.namesrv.close()
+
+
+@pytest.fixture
 def bench(cluster: Cluster, crew: Crew) -> Iterator[Bench]:
     """The cluster seen by one official client, with names nobody used before."""
     with Bench(cluster, crew) as one:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from .bench import Bench, Sender
-from .cluster import TOPOLOGIES, AnyBroker, Cluster, GantryBroker, OfficialBroker
+from .cluster import AnyBroker, Cluster, GantryBroker, OfficialBroker
 from .driver import Crew, eventually
 
 QUEUES = 4
@@ -157,14 +157,8 @@ class Turn:
 
 
 @pytest.fixture
-def exchange(toolchain: None, crews: dict[str, Crew], tmp_path: Path) -> Iterator[Exchange]:
-    # The brokers come and go by hand here; of the cluster only the name server and the chosen port are used.
-    cluster = Cluster(TOPOLOGIES["gantry"], tmp_path)
-    cluster.namesrv.start()
-    try:
-        yield Exchange(cluster, crews["java-5.5.0"], tmp_path)
-    finally:
-        cluster.namesrv.close()
+def exchange(lone_namesrv: Cluster, crews: dict[str, Crew], tmp_path: Path) -> Exchange:
+    return Exchange(lone_namesrv, crews["java-5.5.0"], tmp_path)
 
 
 @pytest.mark.timeout(240)

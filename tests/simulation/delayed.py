@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from gantry.client import Message, MessageExt, MessageQueue, Producer, SendStatus
+from gantry.client import Message, MessageExt, Producer, SendStatus
 from gantry.errors import MQError
 from gantry.testing.simulated_cluster import SimulatedCluster
+
+from .reading import read_topics
 
 if TYPE_CHECKING:
     from gantry.testing.seeded_rng import SeededRng
@@ -76,23 +78,7 @@ class Delayed:
 
     async def read(self) -> None:
         """Until stop(): everything that comes out, on whichever broker."""
-        reader = self._cluster.pull_consumer("delayed-reader")
-        await reader.start()
-        try:
-            known: set[MessageQueue] = set()
-            while not self._stopping:
-                try:
-                    queues = set(await reader.queues(TOPIC))
-                    if not queues <= known:
-                        known |= queues
-                        reader.assign(sorted(known))
-                        await reader.seek_to_beginning()
-                    for message in await reader.poll(timeout_ms=1_000):
-                        self._see(message)
-                except MQError:
-                    await self._clock.sleep_ms(500)
-        finally:
-            await reader.stop()
+        await read_topics(self._cluster, "delayed-reader", [TOPIC], goes_on=lambda: not self._stopping, see=self._see)
 
     async def check_after_healing(self) -> None:
         """Under SYNC_FLUSH all that were acknowledged come; then a few more, on time and once each."""

@@ -4,23 +4,22 @@ ends is asked for up to the limit and then set aside, and nothing is dropped."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gantry.client import (
     Message,
     MessageExt,
-    MessageQueue,
     ProducerOptions,
-    PullConsumer,
     SendStatus,
     TransactionProducer,
     TransactionState,
 )
-from gantry.errors import MQError, NoRoute
+from gantry.errors import MQError
 from gantry.model import message_const, topic_validator
 from gantry.testing.simulated_cluster import SimulatedCluster
+
+from .reading import read_topics
 
 if TYPE_CHECKING:
     from gantry.testing.seeded_rng import SeededRng
@@ -142,27 +141,18 @@ class Transactions:
 
     async def read(self) -> None:
         """Until stop(): everything that comes out, and everything that is set aside."""
-        reader = self._cluster.pull_consumer("transactions-reader")
-        await reader.start()
-        try:
-            known: set[MessageQueue] = set()
-            while not self._stopping:
-                assert not self._broken, self._broken
-                try:
-                    queues = {queue for topic in (TOPIC, PARKED) for queue in await self._queues(reader, topic)}
-                    if not queues <= known:
-                        reader.assign(sorted(known | queues))
-                        await reader.seek_to_beginning()
-                        known |= queues
-                        # From the beginning again, so it is counted again.
-                        self._came.clear()
-                        self._parked.clear()
-                    for message in await reader.poll(timeout_ms=1_000):
-                        self._see(message)
-                except MQError:
-                    await self._clock.sleep_ms(500)
-        finally:
-            await reader.stop()
+
+        def goes_on() -> bool:
+            assert not self._broken, self._broken
+            return not self._stopping
+
+        def begins() -> None:
+            # From the beginning again, so it is counted again.
+            self._came.clear()
+            self._parked.clear()
+
+        topics = (TOPIC, PARKED)
+        await read_topics(self._cluster, "transactions-reader", topics, goes_on=goes_on, see=self._see, begins=begins)
 
     async def check_after_healing(self) -> None:
         """Every half comes to its end; then a few more at rest, each exactly as it should be."""
@@ -200,13 +190,6 @@ class Transactions:
         self._trace.add(f"{len(self._stored)} halves, {self.summary}")
 
     # -- inside
-
-    @staticmethod
-    async def _queues(reader: PullConsumer, topic: str) -> Sequence[MessageQueue]:
-        try:
-            return await reader.queues(topic)
-        except NoRoute:  # nothing was sent to it yet, or set aside
-            return ()
 
     def _producer(self) -> TransactionProducer:
         # One attempt: a second half of the same message would be checked for itself.

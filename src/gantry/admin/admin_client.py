@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
@@ -13,9 +12,10 @@ from gantry.client.broker_api import BrokerApi
 from gantry.client.doors import Doors
 from gantry.client.name_server_addresses import resolve_name_servers
 from gantry.client.name_server_api import NameServerApi
+from gantry.client.publish_info import readable_queues
 from gantry.client.remoting import Remoting, ask
 from gantry.errors import BrokerError, ClientError, RemotingError
-from gantry.model import MessageQueue, TopicRouteData, perm_name
+from gantry.model import MessageQueue, TopicRouteData
 from gantry.model.heartbeat import SubscriptionData
 from gantry.model.names import retry_topic
 from gantry.protocol import json_dialect
@@ -79,7 +79,14 @@ class AdminClient:
 
     async def preview_reset(self, group: str, topic: str, timestamp_ms: int) -> ResetReport:
         """What `reset_offset` would do, queue by queue; changes nothing. A negative time is the end of each queue."""
-        return report(group, topic, [move async for move in self._moves(group, topic, timestamp_ms)], done=False)
+        moves = []
+        for queue, address in _queues(topic, await self._route(topic)):
+            if timestamp_ms < 0:
+                target = await self.brokers.max_offset(address, queue)
+            else:
+                target = await self.brokers.search_offset(address, queue, timestamp_ms)
+            moves.append(QueueMove(queue, await self.brokers.query_offset(address, group, queue), max(target, 0)))
+        return report(group, topic, moves, done=False)
 
     async def reset_offset(self, group: str, topic: str, timestamp_ms: int) -> ResetReport:
         """Moves a group, connected or not, to the first message stored at or after a time; negative: behind the last one.
@@ -87,28 +94,15 @@ class AdminClient:
         Connected members go on at the new place with their next pull. A broker that refuses ends it: what the brokers before
         it did stays done, and is done again without harm.
         """
-        before = {move.queue: move.from_offset async for move in self._moves(group, topic, timestamp_ms)}
+        route = await self._route(topic)
+        before = {queue: await self.brokers.query_offset(address, group, queue) for queue, address in _queues(topic, route)}
         header = InvokeBrokerToResetOffsetRequestHeader(group=group, topic=topic, timestamp=timestamp_ms, is_force=True)
         moves: list[QueueMove] = []
-        for _, address in _masters(await self._route(topic)):
+        for _, address in _masters(route):
             answer = await ask(self._remoting, address, RemotingCommand.request(header), TIMEOUT_MS)
             for queue, offset in decode_queue_table(answer.body, "offsetTable").items():
                 moves.append(QueueMove(queue, before.get(queue), int(offset)))
         return report(group, topic, moves, done=True)
-
-    async def _moves(self, group: str, topic: str, timestamp_ms: int) -> AsyncIterator[QueueMove]:
-        route = await self._route(topic)
-        addresses = dict(_masters(route))
-        for data in route.queue_datas:
-            address = addresses.get(data.broker_name)
-            for queue_id in range(data.read_queue_nums) if address is not None else ():
-                assert address is not None
-                queue = MessageQueue(topic, data.broker_name, queue_id)
-                if timestamp_ms < 0:
-                    target = await self.brokers.max_offset(address, queue)
-                else:
-                    target = await self.brokers.search_offset(address, queue, timestamp_ms)
-                yield QueueMove(queue, await self.brokers.query_offset(address, group, queue), max(target, 0))
 
     async def _route(self, topic: str) -> TopicRouteData:
         route = await self.name_servers.route(topic)
@@ -154,11 +148,20 @@ class AdminClient:
 
     async def _queue_count(self, topic: str) -> int:
         route = await self.name_servers.route(topic)
-        if route is None:
-            return 0
-        return sum(data.read_queue_nums for data in route.queue_datas if perm_name.is_readable(data.perm))
+        return 0 if route is None else len(readable_queues(topic, route))
 
 
 def _masters(route: TopicRouteData) -> list[tuple[str, str]]:
     found = ((data.broker_name, data.master_address()) for data in route.broker_datas)
     return sorted((name, address) for name, address in found if address is not None)
+
+
+def _queues(topic: str, route: TopicRouteData) -> list[tuple[MessageQueue, str]]:
+    """The queues of a topic on brokers that have a master, each with its address."""
+    addresses = dict(_masters(route))
+    return [
+        (MessageQueue(topic, data.broker_name, queue_id), addresses[data.broker_name])
+        for data in route.queue_datas
+        if data.broker_name in addresses
+        for queue_id in range(data.read_queue_nums)
+    ]

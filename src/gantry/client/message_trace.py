@@ -174,25 +174,24 @@ class MessageTraces:
                 timer.cancel()
             self._wake.clear()
             if self._pending:
-                await self._flush(self._next_batch())
+                await self._flush()
 
-    def _next_batch(self) -> list[Trace]:
-        """Entries that travel together: of one topic, as the original groups them."""
-        batch = [self._pending.popleft()]
-        size = len(batch[0].encode())
-        while self._pending and self._pending[0].topic == batch[0].topic and size < BATCH_CHARS_MAX:
+    def _next_batch(self) -> tuple[Message, int]:
+        """Entries that travel together, and how many they are: of one topic, as the original groups them."""
+        topic, keys, texts, size = self._pending[0].topic, dict[str, None](), list[str](), 0
+        while self._pending and self._pending[0].topic == topic and size < BATCH_CHARS_MAX:
             trace = self._pending.popleft()
-            size += len(trace.encode())
-            batch.append(trace)
-        return batch
+            keys.update(dict.fromkeys(filter(None, trace.all_keys())))
+            texts.append(trace.encode())
+            size += len(texts[-1])
+        return Message.of(self._topic, "".join(texts).encode(), keys=list(keys)), len(texts)
 
-    async def _flush(self, batch: list[Trace]) -> None:
-        keys = dict.fromkeys(key for trace in batch for key in trace.all_keys() if key)
-        body = "".join(trace.encode() for trace in batch).encode()
+    async def _flush(self) -> None:
+        message, count = self._next_batch()
         try:
-            await self._send(Message.of(self._topic, body, keys=list(keys)))
+            await self._send(message)
         except MQError as error:
-            logger.warning("%d traces are lost, topic %s does not take them: %s", len(batch), self._topic, error)
+            logger.warning("%d traces are lost, topic %s does not take them: %s", count, self._topic, error)
         if self._dropped:
             logger.warning("%d traces are lost, they came faster than topic %s takes them", self._dropped, self._topic)
             self._dropped = 0

@@ -18,13 +18,11 @@ from typing import Any
 from gantry.runtime.clock import Clock, TimerHandle
 
 from .arrival import Arrival
+from .pull_request_hold import FILTER_CHARS_MAX, RESUMED_AT_ONCE, drop
 
 log = logging.getLogger(__name__)
 
 ALL_QUEUES = -1
-RESUMED_AT_ONCE = 200
-FILTER_CHARS_MAX = 8 * 1024 * 1024
-"""Expressions of all waiting requests together; as sets of hashes they take up to thirty times as much."""
 
 Watched = tuple[str, int, int]
 """topic, queue id or -1 for all, and how many queues that are"""
@@ -197,12 +195,12 @@ class PopHold:
         if held.timer is not None:
             held.timer.cancel()
             held.timer = None
-        _drop(self._keys, held.key, held)
-        _drop(self._channels, held.channel_id, held)
+        drop(self._keys, held.key, held)
+        drop(self._channels, held.channel_id, held)
         group = held.key[1]
         for topic, queue_id, _ in held.watched:
             groups = self._queues[topic, queue_id]
-            _drop(groups, group, held)
+            drop(groups, group, held)
             if not groups:
                 del self._queues[topic, queue_id]
                 self._unwatch(topic, queue_id)
@@ -225,13 +223,6 @@ class PopHold:
             return
         for each in range(self._widths.pop(topic, 0)):
             self.on_watch(topic, each, False)
-
-
-def _drop(table: dict[Any, dict[HeldPop, None]], key: Any, held: HeldPop) -> None:
-    members = table[key]
-    del members[held]
-    if not members:
-        del table[key]
 
 
 def _nobody(held: HeldPop, expired: bool) -> None:

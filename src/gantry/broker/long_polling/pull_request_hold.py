@@ -20,6 +20,7 @@ from gantry.runtime.clock import Clock, TimerHandle
 from .arrival import Arrival
 
 K = TypeVar("K")
+H = TypeVar("H")
 
 log = logging.getLogger(__name__)
 
@@ -200,11 +201,11 @@ class PullRequestHold:
             asyncio.get_running_loop().call_soon(self._run_ready)
 
     def _remove(self, held: HeldPull) -> None:
-        _drop(self._queues, held.queue, held)
+        drop(self._queues, held.queue, held)
         if held.queue not in self._queues:
             self.on_watch(*held.queue, False)
-        _drop(self._channels, held.channel_id, held)
-        _drop(self._wheel, held.slot, held)
+        drop(self._channels, held.channel_id, held)
+        drop(self._wheel, held.slot, held)
         self._count -= 1
         self._filter_chars -= held.filter_chars
 
@@ -222,7 +223,8 @@ class PullRequestHold:
             self._set_timer()
 
 
-def _drop(table: dict[K, dict[HeldPull, None]], key: K, held: HeldPull) -> None:
+def drop(table: dict[K, dict[H, None]], key: K, held: H) -> None:
+    """Takes a waiting request out of one of its places, and the place away when it was the last there."""
     members = table[key]
     del members[held]
     if not members:

@@ -14,9 +14,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from gantry.errors import MessageIllegal, StoreError
-from gantry.model import StoreMessage, message_const, names, perm_name, sys_flag
+from gantry.model import StoreMessage, message_const, names, perm_name
 from gantry.protocol.message.properties import encode_properties
-from gantry.protocol.message.record import RecordView, decode_record
+from gantry.protocol.message.record import RecordView, decode_record, store_again
 from gantry.store import GetResult
 
 from ..topic.topic_config_manager import retry_topic_config
@@ -245,16 +245,5 @@ def revived(record: RecordView, topic: str, origin_topic: str, pop_time: int) ->
         properties.setdefault(message_const.RETRY_TOPIC, origin_topic)
         properties.setdefault(message_const.ORIGIN_MESSAGE_ID, message.offset_msg_id)
         properties[message_const.DELAY_TIME_LEVEL] = "0"
-    return StoreMessage(
-        topic=topic,
-        queue_id=0,
-        body=message.body,
-        properties=encode_properties(properties),
-        flag=message.flag,
-        sys_flag=message.sys_flag & ~(sys_flag.BORN_HOST_V6 | sys_flag.STORE_HOST_V6),
-        born_timestamp=message.born_timestamp,
-        born_host=message.store_host,
-        store_host=message.store_host,
-        reconsume_times=message.reconsume_times + 1,
-        wait_store_ok=True,
-    )
+    again = store_again(message, topic=topic, queue_id=0, properties=encode_properties(properties), wait_store_ok=True)
+    return again._replace(born_host=message.store_host, reconsume_times=message.reconsume_times + 1)

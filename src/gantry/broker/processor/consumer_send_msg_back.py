@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from gantry.errors import BrokerError, StoreError
-from gantry.model import MessageExt, StoreMessage, SubscriptionGroupConfig, message_const, names, perm_name, sys_flag
-from gantry.protocol.message.record import decode_record
+from gantry.model import MessageExt, SubscriptionGroupConfig, message_const, names, perm_name, sys_flag
+from gantry.protocol.message.record import decode_record, store_again
 from gantry.protocol.remoting.codes import V3_4_9, ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.consumer_send_msg_back import ConsumerSendMsgBackRequestHeader
@@ -73,26 +73,11 @@ class ConsumerSendMsgBackProcessor:
         properties[message_const.WAIT_STORE_MSG_OK] = "false"
         if not dead:
             topic, queue_id = to_schedule_topic(properties, topic, queue_id, level, broker.schedule.max_delay_level)
-        result = await put(
-            broker,
-            [
-                StoreMessage(
-                    topic=topic,
-                    queue_id=queue_id,
-                    body=message.body,
-                    properties=encoded(properties),
-                    flag=message.flag,
-                    sys_flag=message.sys_flag & ~(sys_flag.BORN_HOST_V6 | sys_flag.STORE_HOST_V6),
-                    born_timestamp=message.born_timestamp,
-                    born_host=message.born_host,
-                    store_host=broker.store_host,
-                    reconsume_times=message.reconsume_times + 1,
-                    # The consumer commits past the original once this is answered, so under SYNC_FLUSH the copy must be
-                    # on the disk by then; the original's WAIT=false, kept in the property, would let a power cut take it.
-                    wait_store_ok=True,
-                )
-            ],
-        )
+        # The consumer commits past the original once this is answered, so under SYNC_FLUSH the copy must be on the disk by
+        # then; the original's WAIT=false, kept in the property, would let a power cut take it.
+        again = store_again(message, topic=topic, queue_id=queue_id, properties=encoded(properties), wait_store_ok=True)
+        again = again._replace(store_host=broker.store_host, reconsume_times=message.reconsume_times + 1)
+        result = await put(broker, [again])
         # Of the weak ones only this says that the copy may not outlive a power cut, and then nobody would have the message.
         if result.status not in put_answer.STORED_CODES or result.status is PutStatus.FLUSH_DISK_TIMEOUT:
             raise BrokerError(ResponseCode.SYSTEM_ERROR, result.status.value)

@@ -14,7 +14,7 @@ from gantry.runtime.remoting_server import RequestContext
 
 from ..consumer_filter import NO_FILTER
 from ..long_polling import HeldPop
-from .pop_checks import check_readable, check_topic_and_group, retry_topics, subscription_filter, wait_ms, watched_queues
+from .pop_checks import check_readable, check_topic_and_group, retry_topics, subscription_filter, wait_ms, waiting_request
 
 if TYPE_CHECKING:
     from ..context import BrokerContext
@@ -52,19 +52,7 @@ class NotificationProcessor:
         matches = NO_FILTER
         if header.exp:
             matches = subscription_filter(broker, header.topic, header.consumer_group, header.exp, header.exp_type)
-        waiting = HeldPop(
-            context=ctx,
-            request=request,
-            header=header,
-            channel_id=ctx.channel.id,
-            key=(header.topic, header.consumer_group, header.queue_id),
-            watched=watched_queues(broker, topic, header.consumer_group, header.queue_id, retry=not header.order),
-            matches=matches.tags,
-            record_filter=matches.record,
-            deadline_ms=deadline_ms,
-            filter_chars=len(header.exp or ""),
-        )
-        request.ext_fields, request.body = None, b""
+        waiting = waiting_request(broker, ctx, request, header, topic, matches, deadline_ms)
         if ctx.channel.closed or broker.pop.notifications.hold(waiting):
             return None
         return request.reply(header=NotificationResponseHeader(polling_full=True))

@@ -10,10 +10,13 @@ from gantry.model import SubscriptionGroupConfig, TopicConfig, names, perm_name
 from gantry.model.heartbeat import SUB_ALL, is_tag_type
 from gantry.protocol.filter import build_subscription
 from gantry.protocol.remoting.codes import ResponseCode
+from gantry.protocol.remoting.command import RemotingCommand
+from gantry.protocol.remoting.header.notification import NotificationRequestHeader
+from gantry.protocol.remoting.header.pop_message import PopMessageRequestHeader
 from gantry.runtime.remoting_server import RequestContext
 
 from ..consumer_filter import PullFilter, compile_expression, sql_filter, tag_filter
-from ..long_polling.pop_hold import ALL_QUEUES
+from ..long_polling.pop_hold import ALL_QUEUES, HeldPop
 from .remarks import kept_otherwise, suggest
 
 if TYPE_CHECKING:
@@ -120,6 +123,34 @@ def watched_queues(
             config = broker.topics.select(name)
             watched.append((name, ALL_QUEUES, config.read_queue_nums if config is not None else 1))
     return watched
+
+
+def waiting_request(
+    broker: BrokerContext,
+    ctx: RequestContext,
+    request: RemotingCommand,
+    header: PopMessageRequestHeader | NotificationRequestHeader,
+    topic: TopicConfig,
+    matches: PullFilter,
+    deadline_ms: int,
+) -> HeldPop:
+    """The request as it waits, with a hundred thousand others perhaps: what it still needs is in the header.
+
+    Units: deadline_ms on the monotonic clock.
+    """
+    request.ext_fields, request.body = None, b""
+    return HeldPop(
+        context=ctx,
+        request=request,
+        header=header,
+        channel_id=ctx.channel.id,
+        key=(header.topic, header.consumer_group, header.queue_id),
+        watched=watched_queues(broker, topic, header.consumer_group, header.queue_id, retry=not header.order),
+        matches=matches.tags,
+        record_filter=matches.record,
+        deadline_ms=deadline_ms,
+        filter_chars=len(header.exp or ""),
+    )
 
 
 def wait_ms(broker: BrokerContext, born_time: int, poll_time: int) -> int:

@@ -26,7 +26,7 @@ from .pop_checks import (
     retry_topics,
     subscription_filter,
     wait_ms,
-    watched_queues,
+    waiting_request,
 )
 
 if TYPE_CHECKING:
@@ -187,20 +187,7 @@ class PopMessageProcessor:
             left = held.deadline_ms - broker.clock.monotonic_ms()
         if expired or left <= 0:
             return self._answer(request, take, ResponseCode.POLLING_TIMEOUT)
-        waiting = HeldPop(
-            context=ctx,
-            request=request,
-            header=header,
-            channel_id=ctx.channel.id,
-            key=(header.topic, header.consumer_group, header.queue_id),
-            watched=watched_queues(broker, topic, header.consumer_group, header.queue_id, retry=not header.order),
-            matches=matches.tags,
-            record_filter=matches.record,
-            deadline_ms=broker.clock.monotonic_ms() + left,
-            filter_chars=len(header.exp or ""),
-        )
-        # It may wait together with a hundred thousand others: what it still needs is in the header.
-        request.ext_fields, request.body = None, b""
+        waiting = waiting_request(broker, ctx, request, header, topic, matches, broker.clock.monotonic_ms() + left)
         if ctx.channel.closed:
             return None
         if not broker.pop.pops.hold(waiting):

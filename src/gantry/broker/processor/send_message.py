@@ -163,7 +163,7 @@ class SendMessageProcessor:
             topic, queue_id = await self._retry_or_dead_letter(request, header, topic, queue_id, properties)
             name = topic.topic_name
         flags = header.sys_flag
-        half = self._is_half(header, properties, flags)
+        half = self._is_half(header, properties)
         if message_const.TRANSACTION_PREPARED in properties:
             flags = sys_flag.with_transaction_type(flags, sys_flag.TRANSACTION_NOT)
         self._refuse_not_supported(properties, flags)
@@ -214,7 +214,7 @@ class SendMessageProcessor:
             broker.transactions.half_stored(real_topic)
         return self._answer(request, name, queue_id, unique_key, result, handle)
 
-    def _is_half(self, header: SendMessageRequestHeader, properties: dict[str, str], flags: int) -> bool:
+    def _is_half(self, header: SendMessageRequestHeader, properties: dict[str, str]) -> bool:
         """Whether this begins a transaction. Raises: BrokerError where transactions are refused."""
         config = self._broker.config
         half = is_half(properties, header.reconsume_times or 0, delay_level_of(properties))

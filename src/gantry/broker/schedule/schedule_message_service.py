@@ -18,10 +18,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gantry.errors import MessageIllegal, ProtocolError, StoreDamaged, StoreError
-from gantry.model import DataVersion, StoreMessage, message_const, sys_flag, topic_validator
+from gantry.model import DataVersion, StoreMessage, message_const, topic_validator
 from gantry.protocol import json_dialect
 from gantry.protocol.message.properties import encode_properties
-from gantry.protocol.message.record import RecordView, decode_record
+from gantry.protocol.message.record import RecordView, decode_record, store_again
 from gantry.store import GetResult, GetStatus
 from gantry.store.delay_levels import DelayLevels
 
@@ -352,16 +352,5 @@ def due_message(record: bytes | memoryview) -> StoreMessage | None:
     if topic is None or queue_id is None or not queue_id.isdigit():
         log.error("the delayed message at physical offset %d names no destination and is dropped", message.physical_offset)
         return None
-    return StoreMessage(
-        topic=topic,
-        queue_id=int(queue_id),
-        body=message.body,
-        properties=encode_properties(properties),
-        flag=message.flag,
-        sys_flag=message.sys_flag & ~(sys_flag.BORN_HOST_V6 | sys_flag.STORE_HOST_V6),
-        born_timestamp=message.born_timestamp,
-        born_host=message.born_host,
-        store_host=message.store_host,
-        reconsume_times=message.reconsume_times,
-        wait_store_ok=False,
-    )
+    encoded = encode_properties(properties)
+    return store_again(message, topic=topic, queue_id=int(queue_id), properties=encoded, wait_store_ok=False)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gantry.model import StoreMessage, message_const, sys_flag, topic_validator
+from gantry.model import StoreMessage, message_const, topic_validator
 from gantry.protocol.message.properties import decode_properties, encode_properties
-from gantry.protocol.message.record import RecordView
+from gantry.protocol.message.record import RecordView, store_again
 
 _DEQUEUED = message_const.TIMER_DEQUEUE_MS.encode()
 
@@ -71,22 +71,10 @@ def put_back(message: TimerMessage, *, enqueued_ms: int, now_ms: int) -> StoreMe
 def _store_message(
     message: TimerMessage, properties: dict[str, str], topic: str, queue_id: int, enqueued_ms: int, now_ms: int
 ) -> StoreMessage:
-    view = message.view
     properties[message_const.TIMER_ENQUEUE_MS] = str(enqueued_ms)
     properties[message_const.TIMER_DEQUEUE_MS] = str(now_ms)
-    return StoreMessage(
-        topic=topic,
-        queue_id=queue_id,
-        body=bytes(view.body),
-        properties=encode_properties(properties),
-        flag=view.flag,
-        sys_flag=view.sys_flag & ~(sys_flag.BORN_HOST_V6 | sys_flag.STORE_HOST_V6),
-        born_timestamp=view.born_timestamp,
-        born_host=view.born_host,
-        store_host=view.store_host,
-        reconsume_times=view.reconsume_times,
-        wait_store_ok=False,
-    )
+    encoded = encode_properties(properties)
+    return store_again(message.view, topic=topic, queue_id=queue_id, properties=encoded, wait_store_ok=False)
 
 
 def copy_key(message: TimerMessage, *, put_back: bool) -> int:

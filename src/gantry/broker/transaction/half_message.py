@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gantry.model import StoreMessage, message_const, sys_flag, topic_validator
 from gantry.protocol.message.properties import decode_properties, encode_properties
-from gantry.protocol.message.record import RecordView
+from gantry.protocol.message.record import RecordView, store_again
 
 HALF_TOPIC = topic_validator.TRANS_HALF_TOPIC
 PARKED_TOPIC = topic_validator.TRANS_CHECK_MAX_TIME_TOPIC
@@ -97,39 +97,26 @@ class Half:
         if prepared_queue_offset is not None:
             properties[message_const.TRANSACTION_PREPARED_QUEUE_OFFSET] = str(prepared_queue_offset)
         text = encode_properties(properties) if properties != self.properties else bytes(self.view.properties)
-        return self._again(HALF_TOPIC, QUEUE_ID, text, self.view.sys_flag)
+        return self._again(HALF_TOPIC, QUEUE_ID, text)
 
     def committed(self, topic: str, queue_id: int) -> StoreMessage:
         """As consumers get it. The stored properties stay as they are, the real topic and queue among them."""
         view = self.view
         flags = sys_flag.with_transaction_type(view.sys_flag, sys_flag.TRANSACTION_COMMIT)
-        return self._again(topic, queue_id, bytes(view.properties), flags)._replace(
-            prepared_transaction_offset=view.physical_offset,
+        return self._again(topic, queue_id, bytes(view.properties))._replace(
+            sys_flag=flags, prepared_transaction_offset=view.physical_offset
         )
 
     def parked(self) -> StoreMessage:
         """As it is set aside when nobody says how it ends."""
-        return self._again(PARKED_TOPIC, QUEUE_ID, bytes(self.view.properties), self.view.sys_flag)
+        return self._again(PARKED_TOPIC, QUEUE_ID, bytes(self.view.properties))
 
     def resumed(self) -> StoreMessage:
         """A parked one, to be checked from the first time on again."""
         return self.renewed(check_times=0)
 
-    def _again(self, topic: str, queue_id: int, properties: bytes, flags: int) -> StoreMessage:
-        view = self.view
-        return StoreMessage(
-            topic=topic,
-            queue_id=queue_id,
-            body=bytes(view.body),
-            properties=properties,
-            flag=view.flag,
-            sys_flag=flags,
-            born_timestamp=view.born_timestamp,
-            born_host=view.born_host,
-            store_host=view.store_host,
-            reconsume_times=view.reconsume_times,
-            wait_store_ok=True,
-        )
+    def _again(self, topic: str, queue_id: int, properties: bytes) -> StoreMessage:
+        return store_again(self.view, topic=topic, queue_id=queue_id, properties=properties, wait_store_ok=True)
 
 
 def is_half(properties: dict[str, str], reconsume_times: int, delay_level: int) -> bool:

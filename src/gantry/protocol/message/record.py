@@ -284,6 +284,25 @@ def decode_record(buffer: bytes | memoryview, start: int = 0, *, check_crc: bool
     )
 
 
+def store_again(
+    message: MessageExt | RecordView, *, topic: str, queue_id: int, properties: bytes, wait_store_ok: bool
+) -> StoreMessage:
+    """A stored message as it goes to the store once more, to another place: what its sender said of it is kept."""
+    return StoreMessage(
+        topic=topic,
+        queue_id=queue_id,
+        body=bytes(message.body),
+        properties=properties,
+        flag=message.flag,
+        sys_flag=message.sys_flag,
+        born_timestamp=message.born_timestamp,
+        born_host=message.born_host,
+        store_host=message.store_host,
+        reconsume_times=message.reconsume_times,
+        wait_store_ok=wait_store_ok,
+    )
+
+
 def iterate_records(buffer: bytes | memoryview) -> Iterator[RecordView]:
     """The records that stand one behind another in `buffer`, up to its end.
 
