@@ -90,6 +90,15 @@ def _consumed(value: Value) -> bool:
     return caught_up and _sum_of("#Consumer Offset", CLIENTS_MESSAGES)(value)
 
 
+def _settled(value: Value) -> bool:
+    """A consumer's status in which both queues are assigned and nothing is on its way to the listener."""
+    reports = value.get("reports", [value]) if isinstance(value, dict) else []
+    details = [report.get("Consumer MQ Detail", [])[1:] for report in reports if isinstance(report, dict)]
+    return bool(details) and all(
+        len(queues) == 2 and all("cachedMsgCount=0," in queue for queue in queues) for queues in details
+    )
+
+
 def _has_rows(value: Value) -> bool:
     return isinstance(value, dict) and bool(value.get("rows"))
 
@@ -378,15 +387,21 @@ CLIENTS = Section(
         Step("consumerConnection unknown", "consumerConnection -g unknown_group -b {broker}", parsing.connections),
         Step("consumerConnection of a broadcast", f"consumerConnection -g {BROADCAST_GROUP}", parsing.connections),
         Step("consumerProgress of a broadcast", f"consumerProgress -g {BROADCAST_GROUP}", PROGRESS),
-        Step("consumerStatus of a broadcast", f"consumerStatus -g {BROADCAST_GROUP}", parsing.consumer_status),
+        Step(
+            "consumerStatus of a broadcast",
+            f"consumerStatus -g {BROADCAST_GROUP}",
+            parsing.consumer_status,
+            until=_settled,
+        ),
         Step("resetOffsetByTime of a broadcast", f"resetOffsetByTime -g {BROADCAST_GROUP} -t {CLIENTS_TOPIC} -s now", RESET),
         Step("producerConnection", f"producerConnection -g {PRODUCER_GROUP} -t {CLIENTS_TOPIC}"),
         Step("producer", "producer -b {broker}", parsing.producers),
-        Step("consumerStatus", f"consumerStatus -g {CLIENTS_GROUP}", parsing.consumer_status),
+        Step("consumerStatus", f"consumerStatus -g {CLIENTS_GROUP}", parsing.consumer_status, until=_settled),
         Step(
             "consumerStatus -i -s",
             f"consumerStatus -g {CLIENTS_GROUP} -i 127.0.0.1@connected-consumer -s",
             parsing.consumer_status,
+            until=_settled,
         ),
         Step("consumerStatus of no client", f"consumerStatus -g {CLIENTS_GROUP} -i nobody", parsing.consumer_status),
         Step("brokerConsumeStats", "brokerConsumeStats -b {broker}", BROKER_CONSUME),

@@ -46,14 +46,16 @@ public final class ConnectedClients {
         broadcast.setInstanceName("connected-broadcast");
         broadcast.setMessageModel(MessageModel.BROADCASTING);
         broadcast.subscribe(topic, "*");
-        start(broadcast, nameServer, new CountDownLatch(count));
+        CountDownLatch heard = new CountDownLatch(count);
+        start(broadcast, nameServer, heard);
 
         MessageQueue queue = new MessageQueue(topic, brokerName, 0);
         for (int i = 0; i < count; i++) {
             byte[] body = ("connected-" + i).getBytes(StandardCharsets.UTF_8);
             producer.send(new Message(topic, tag, "connected-key-" + i, body), queue);
         }
-        System.out.println(consumed.await(30, TimeUnit.SECONDS) ? "ready" : "only some messages came");
+        boolean all = consumed.await(30, TimeUnit.SECONDS) && heard.await(10, TimeUnit.SECONDS);
+        System.out.println(all ? "ready" : "only some messages came");
         System.out.flush();
         while (System.in.read() >= 0) {
             // stay until the caller closes our input
