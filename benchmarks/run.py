@@ -103,7 +103,9 @@ def measure(
         servers += [stack.enter_context(kind(folder / kind.__name__, flush)) for kind in floors]
         rows = []
         for number, scenario in enumerate(group):
-            measured = [server for server in servers if server.label in (scenario.server, "official", *FLOORS)]
+            # The floor answers sends and pulls only.
+            labels = (scenario.server, "official", *(FLOORS if scenario.mode != "transaction" else ()))
+            measured = [server for server in servers if server.label in labels]
             runs: dict[str, list[Figures]] = {server.label: [] for server in measured}
             for round_number in range(rounds):
                 for server in measured if round_number % 2 == 0 else measured[::-1]:

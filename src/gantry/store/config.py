@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gantry._core import ACCEL
@@ -82,6 +82,14 @@ class StoreConfig:
     queue_tail_bytes_max: int = 64 << 20
     verify_crc_on_read: bool = True
     memory_bytes: int = 0
+
+    changes: int = field(default=0, init=False, repr=False, compare=False)
+    """Counts settings as they are set, for whoever keeps copies."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        if name != "changes":
+            object.__setattr__(self, "changes", getattr(self, "changes", 0) + 1)
 
     def __post_init__(self) -> None:
         self.flush_disk_type = FlushDiskType(self.flush_disk_type)

@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from gantry.broker.hot._headers_c cimport Header
 from gantry.store._append_c cimport HotTail, QueueTail, Spans
+from gantry.store.commit_log cimport CommitLog
 from gantry.store.stats cimport StoreStats
 
 
@@ -21,12 +22,17 @@ cdef class PullLane:
     cdef bytes own_type
     cdef int64_t own_version
     cdef int64_t read_queue_nums
+    cdef int64_t topic_sys_flag
+    cdef int64_t group_sys_flag
+    cdef bint consume_enable
+    cdef bint broadcast_enable
     cdef int64_t queue_changes
     cdef list queues
     cdef int64_t codes[16]
     cdef int code_count
     cdef bint own
     cdef str offsets_key
+    cdef int64_t renewed_ms
     cdef PullSlot* slots
     cdef Py_ssize_t slot_count
     cdef int reserve(self, Py_ssize_t count) except -1
@@ -38,10 +44,28 @@ cdef struct Gathered:
     int64_t next_offset
 
 
+cdef struct PullLimits:
+    # settings as they were at `changes`
+    int64_t changes
+    int64_t scan_count
+    int64_t in_memory
+    int64_t hot_bytes
+    int64_t hot_count
+    int64_t cold_bytes
+    int64_t cold_count
+    bint verify
+
+
 cdef class PullDesk:
     cdef object _broker
-    cdef object _store
-    cdef object _log
+    cdef object _clock
+    cdef object _topics
+    cdef object _subscriptions
+    cdef object _consumers
+    cdef object _offsets
+    cdef object _config
+    cdef CommitLog _log
+    cdef PullLimits _limits
     cdef HotTail _hot_tail
     cdef Spans _spans
     cdef object _queue_table
@@ -53,6 +77,7 @@ cdef class PullDesk:
     cdef Py_ssize_t* _sizes
     cdef list _counted
     cdef StoreStats _store_stats
+    cdef int _read_limits(self) except -1
     cdef bytes answer(self, Header* header, uint8_t serialize_type, channel)
     cdef PullLane _lane(self, Header* header, bint own)
     cdef PullLane _new_lane(self, bytes key, Header* header, bint own)

@@ -36,10 +36,12 @@ from gantry.broker.hot._headers_c cimport (
 )
 from gantry.broker.hot.gates cimport pulls_are_common
 from gantry.store._append_c cimport HotTail, QueueTail, Spans, crc32
+from gantry.store.commit_log cimport LogFile
 
 from gantry.model import names
 from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode
 
+from ..client_manager.consumer_manager import COMPENSATION_RENEWED_MS
 from ..offset.consumer_offset_manager import SEPARATOR
 from ..processor.pull_message import BODY_BYTES_MAX
 from .pull_rules import COMMIT_OFFSET as _COMMIT_OFFSET, OWN_SUBSCRIPTION as _OWN_SUBSCRIPTION
@@ -48,6 +50,7 @@ from .pull_rules import own_subscription, pull_rule
 cdef int64_t COMMITS = _COMMIT_OFFSET
 cdef int64_t OWN = _OWN_SUBSCRIPTION
 cdef int64_t BODY_MAX = BODY_BYTES_MAX
+cdef int64_t RENEWED_MS = COMPENSATION_RENEWED_MS
 cdef int64_t BYTES_MIN = 100
 cdef Py_ssize_t COUNT_MAX = 1024
 cdef int UNIT_SIZE = 20
@@ -70,6 +73,7 @@ cdef class PullLane:
     def __cinit__(self):
         self.queues = []
         self.queue_changes = -1
+        self.renewed_ms = -RENEWED_MS
 
     def __dealloc__(self):
         free(self.slots)
@@ -99,7 +103,13 @@ cdef class PullDesk:
 
     def __init__(self, broker):
         self._broker = broker
-        self._store = broker.store
+        self._clock = broker.clock
+        self._topics = broker.topics
+        self._subscriptions = broker.subscriptions
+        self._consumers = broker.consumers
+        self._offsets = broker.offsets
+        self._config = broker.store.config
+        self._limits.changes = -1
         self._store_stats = broker.store.stats
         self._log = broker.store.commit_log
         self._hot_tail = self._log.hot_tail
@@ -111,10 +121,22 @@ cdef class PullDesk:
         free(self._places)
         free(self._sizes)
 
+    cdef int _read_limits(self) except -1:
+        config = self._config
+        self._limits.changes = config.changes
+        self._limits.scan_count = config.max_filter_message_size // UNIT_SIZE
+        self._limits.in_memory = config.in_memory_bytes
+        self._limits.hot_bytes = config.max_transfer_bytes_on_message_in_memory
+        self._limits.hot_count = config.max_transfer_count_on_message_in_memory
+        self._limits.cold_bytes = config.max_transfer_bytes_on_message_in_disk
+        self._limits.cold_count = config.max_transfer_count_on_message_in_disk
+        self._limits.verify = config.verify_crc_on_read
+        return 0
+
     cdef bytes answer(self, Header* header, uint8_t serialize_type, channel):
         """The whole frame of the answer; None leaves the pull, of which nothing was done then, to others."""
         cdef int64_t queue_id, offset, count_max, flags, commit_offset, ignored, bytes_max = BODY_MAX
-        cdef int64_t min_offset, max_offset
+        cdef int64_t min_offset, max_offset, now_ms
         cdef int i
         cdef bint own
         cdef PullLane lane
@@ -152,7 +174,11 @@ cdef class PullDesk:
         if lane is None or queue_id >= lane.read_queue_nums or queue_id >= QUEUE_ID_END:
             return None
         queue = self._queue(lane, queue_id)
-        if queue is None or queue.checked_physical_min != self._log.min_offset:
+        if queue is None:
+            return None
+        if queue.checked_physical_min != (
+            (<LogFile>self._log.files[0]).start if self._log.files else self._log.wrote_offset
+        ):
             return None
         max_offset = queue.visible_offset
         min_offset = queue.min_offset
@@ -163,17 +189,19 @@ cdef class PullDesk:
         if not self._gather(lane, queue, offset, max_offset, count_max, bytes_max, held, &found):
             return None
         made = self._encode(header, serialize_type, lane, &found, min_offset, max_offset)
-        broker = self._broker
         if own:
-            broker.consumers.compensate_subscription(lane.group_name, lane.topic_name, lane.rule.subscription)
+            now_ms = self._clock.monotonic_ms()
+            if now_ms - lane.renewed_ms >= RENEWED_MS:
+                lane.renewed_ms = now_ms
+                self._consumers.compensate_subscription(lane.group_name, lane.topic_name, lane.rule.subscription)
         if flags & COMMITS:
-            broker.offsets.commit(
+            self._offsets.commit(
                 lane.group_name, lane.topic_name, queue_id, min(commit_offset, max_offset), channel.remote_address
             )
         self._count(lane, queue_id, &found)
-        offsets = broker.offsets.pull_table.get(lane.offsets_key)
+        offsets = self._offsets.pull_table.get(lane.offsets_key)
         if offsets is None:
-            broker.offsets.commit_pull(lane.group_name, lane.topic_name, queue_id, found.next_offset)
+            self._offsets.commit_pull(lane.group_name, lane.topic_name, queue_id, found.next_offset)
         else:
             offsets[queue_id] = found.next_offset
         self._store_stats.count_get(found.count)
@@ -307,6 +335,10 @@ cdef class PullDesk:
         lane.own_type = kind
         lane.own_version = version
         lane.read_queue_nums = rule.topic.read_queue_nums
+        lane.topic_sys_flag = rule.topic.topic_sys_flag
+        lane.group_sys_flag = rule.group.group_sys_flag
+        lane.consume_enable = rule.group.consume_enable
+        lane.broadcast_enable = rule.group.consume_broadcast_enable
         lane.code_count = len(rule.codes)
         for i in range(lane.code_count):
             lane.codes[i] = rule.codes[i]
@@ -317,12 +349,10 @@ cdef class PullDesk:
 
     cdef bint _still_holds(self, PullLane lane, Header* header) except -1:
         cdef int64_t version
-        broker = self._broker
         rule = lane.rule
-        if broker.topics.table.get(lane.topic_name) is not rule.topic:
+        if self._topics.table.get(lane.topic_name) is not rule.topic:
             return False
-        group = broker.subscriptions.table.get(lane.group_name)
-        if group is not rule.group or not group.consume_enable:
+        if self._subscriptions.table.get(lane.group_name) is not rule.group or not lane.consume_enable:
             return False
         if not read_number(&header.field[SUB_VERSION], &version, 18):
             return False
@@ -332,12 +362,12 @@ cdef class PullDesk:
                 and _is(header, SUBSCRIPTION, lane.own_text)
                 and _is(header, EXPRESSION_TYPE, lane.own_type)
             )
-        info = broker.consumers.group_info(lane.group_name)
+        info = self._consumers.group_info(lane.group_name)
         if info is None or info.subscription(lane.topic_name) is not rule.subscription:
             return False
         if rule.subscription.sub_version < version:
             return False
-        return group.consume_broadcast_enable or not info.is_broadcasting
+        return lane.broadcast_enable or not info.is_broadcasting
 
     cdef QueueTail _queue(self, PullLane lane, int64_t queue_id):
         cdef Py_ssize_t at = <Py_ssize_t>queue_id
@@ -357,15 +387,8 @@ cdef class PullDesk:
     cdef bint _gather(self, PullLane lane, QueueTail queue, int64_t offset, int64_t max_offset, int64_t count_max,
                       int64_t bytes_max, list held, Gathered* found) except -1:
         """Finds the records; False when the first of them is not in memory, or there is none. Source: as Reader._fill."""
-        config = self._store.config
-        cdef int64_t scan_end = offset + max(<int64_t>config.max_filter_message_size // UNIT_SIZE, count_max)
-        cdef int64_t position = offset, physical, code, wrote = self._log.wrote_offset
-        cdef int64_t in_memory = config.in_memory_bytes
-        cdef int64_t hot_bytes = config.max_transfer_bytes_on_message_in_memory
-        cdef int64_t hot_count = config.max_transfer_count_on_message_in_memory
-        cdef int64_t cold_bytes = config.max_transfer_bytes_on_message_in_disk
-        cdef int64_t cold_count = config.max_transfer_count_on_message_in_disk
-        cdef bint verify = config.verify_crc_on_read
+        cdef int64_t scan_end, position = offset, physical, code, wrote = self._log.wrote_offset
+        cdef PullLimits* limits = &self._limits
         cdef int32_t size
         cdef const uint8_t* units
         cdef Py_ssize_t left = 0, begin = 0
@@ -377,6 +400,9 @@ cdef class PullDesk:
         found.count = 0
         found.size = 0
         found.next_offset = offset
+        if limits.changes != <int64_t>self._config.changes:
+            self._read_limits()
+        scan_end = offset + max(limits.scan_count, count_max)
         if scan_end > max_offset:
             scan_end = max_offset
         while position < scan_end:
@@ -408,10 +434,10 @@ cdef class PullDesk:
                 # As in the processor, a limit is looked at before the filter.
                 if found.count + 1 > count_max or found.size + size > bytes_max:
                     break
-                if wrote - physical <= in_memory:
-                    if found.size + size > hot_bytes or found.count >= hot_count:
+                if wrote - physical <= limits.in_memory:
+                    if found.size + size > limits.hot_bytes or found.count >= limits.hot_count:
                         break
-                elif found.size + size > cold_bytes or found.count >= cold_count:
+                elif found.size + size > limits.cold_bytes or found.count >= limits.cold_count:
                     break
             if matches:
                 if found.count >= COUNT_MAX:
@@ -434,7 +460,7 @@ cdef class PullDesk:
                         held.append(piece)
                         last_piece = piece
                 record = <const uint8_t*>PyBytes_AS_STRING(piece) + begin
-                if from_file and not _is_record(record, size, physical, verify):
+                if from_file and not _is_record(record, size, physical, limits.verify):
                     break
                 self._places[found.count] = record
                 self._sizes[found.count] = size
@@ -455,8 +481,6 @@ cdef class PullDesk:
         cdef uint8_t* ext
         cdef uint8_t* mark
         cdef Py_ssize_t i, head_size
-        cdef int64_t topic_sys_flag = lane.rule.topic.topic_sys_flag
-        cdef int64_t group_sys_flag = lane.rule.group.group_sys_flag
         cdef bytes made
         cdef uint8_t* out
         if serialize_type == 0:
@@ -469,9 +493,9 @@ cdef class PullDesk:
             p = put_text(p, '","maxOffset":"', 15)
             p = put_number(p, max_offset)
             p = put_text(p, '","topicSysFlag":"', 18)
-            p = put_number(p, topic_sys_flag)
+            p = put_number(p, lane.topic_sys_flag)
             p = put_text(p, '","groupSysFlag":"', 18)
-            p = put_number(p, group_sys_flag)
+            p = put_number(p, lane.group_sys_flag)
             p = put_text(p, '"},"flag":1,"language":"', 24)
             p = put_text(p, PyBytes_AS_STRING(LANGUAGE_NAME), PyBytes_GET_SIZE(LANGUAGE_NAME))
             p = put_text(p, '","opaque":', 11)
@@ -508,11 +532,11 @@ cdef class PullDesk:
             put4(mark, <uint32_t>(p - mark - 4))
             p = put_text(p, "\x00\x0ctopicSysFlag", 14)
             mark = p
-            p = put_number(p + 4, topic_sys_flag)
+            p = put_number(p + 4, lane.topic_sys_flag)
             put4(mark, <uint32_t>(p - mark - 4))
             p = put_text(p, "\x00\x0cgroupSysFlag", 14)
             mark = p
-            p = put_number(p + 4, group_sys_flag)
+            p = put_number(p + 4, lane.group_sys_flag)
             put4(mark, <uint32_t>(p - mark - 4))
             put4(ext, <uint32_t>(p - ext - 4))
         head_size = p - &head[0]
