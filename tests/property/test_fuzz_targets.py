@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gantry.protocol.filter.sql92 import parser
-from gantry.store.recovery import Recovery
+from gantry.store.redispatch import Redispatch
 from tests.fuzz.__main__ import TARGETS
 
 CHANGES = 150
@@ -84,6 +84,6 @@ def test_a_recovery_that_believes_every_offset_is_told(monkeypatch: pytest.Monke
     third = 2 * int.from_bytes(list(sound.values())[log][:4], "big")
     data = bytes((module.KILLED, log, 0)) + (third + 20).to_bytes(2, "big") + (1 << 44).to_bytes(8, "big")
     module.check(data)
-    monkeypatch.setattr(Recovery, "_may_follow", lambda *values: True)
+    monkeypatch.setattr(Redispatch, "may_follow", lambda *values: True)
     with pytest.raises((MemoryError, OverflowError)):
         module.check(data)

@@ -34,8 +34,8 @@ from .open_file import OpenFileCache
 from .own_state import QueueOffsets
 from .queue_table import QueueTable
 from .reader import Reader, RecordFilter, TagsFilter
-from .recovery import Recovery, RecoveryReport
-from .results import GetResult, PutResult, QueryResult
+from .recovery import Recovery
+from .results import GetResult, PutResult, QueryResult, RecoveryReport
 from .stats import StoreStats
 from .status import BoundaryType, PutStatus
 from .steps import Steps, complete, run_steps

@@ -22,27 +22,19 @@ from __future__ import annotations
 import logging
 import zlib
 
-import msgspec
-
-from gantry._core import ACCEL
 from gantry.errors import StoreDamaged
-from gantry.model import sys_flag
 from gantry.protocol.disk.checkpoint_layout import Checkpoint, decode_checkpoint
-from gantry.protocol.disk.index_layout import ENTRY_SIZE, decode_entry, entry_position
-from gantry.protocol.message.record import RECORD_SIZE_MIN, RecordView
 from gantry.runtime.disk import Disk
 from gantry.runtime.replace import load_file
 
-from .append import is_storable_topic
-from .bulk_dispatch import BulkDispatch
 from .checkpoint import LogPoint, write_checkpoint
 from .commit_log import CommitLog, LogFile
 from .config import DamagePolicy, StoreConfig, StorePaths
-from .consume_queue import ConsumeQueue, write_queue_units
+from .consume_queue import ConsumeQueue
 from .delay_levels import DelayLevels
-from .dispatch import enters_queue, index_keys, queue_tags_code
 from .index_service import IndexService
-from .log_scan import LogScan, ScanBlock, last_nonzero, next_record, read_record
+from .log_end import LogEnd, damage_text
+from .log_scan import LogScan, read_record
 from .own_state import (
     QueueOffsets,
     SyncedState,
@@ -52,27 +44,12 @@ from .own_state import (
 )
 from .queue_loader import QueueLoader
 from .queue_table import QueueTable
+from .redispatch import Redispatch
+from .results import RecoveryReport
 
 log = logging.getLogger(__name__)
 
-_ZERO_CHUNK = 1 << 20
-_COPY_CHUNK = 1 << 20
 _EVERYTHING = 1 << 62
-_INDEX_WRITE_COUNT = 500_000 if ACCEL == "c" else 50_000
-_QUEUE_WRITE_COUNT = 500_000
-
-
-class RecoveryReport(msgspec.Struct):
-    """What a start found and did. Units: bytes, offsets of the log; counts as named."""
-
-    clean_stop: bool = True
-    own_state_matched: bool = True
-    scanned_from: int = 0
-    end: int = 0
-    cut_bytes: int = 0
-    side_file: str = ""
-    fenced: list[tuple[int, int]] = msgspec.field(default_factory=list)
-    dispatched_count: int = 0
 
 
 class Recovery:
@@ -96,15 +73,24 @@ class Recovery:
         self._log = log_
         self._queues = queues
         self._index = index
-        self._delay_levels = delay_levels
-        self._now_ms = now_ms
         self.report = RecoveryReport()
         self.checkpoint = Checkpoint()
         self.saved = SyncedState()
         self.point = LogPoint(0, -1, 0, 0)
         self.deleted_topics: dict[str, int] = {}
         self._offsets = QueueOffsets()
-        self._touched: dict[ConsumeQueue, None] = {}
+        self._log_end = LogEnd(config, paths, disk, log_, self.report)
+        self._redispatch = Redispatch(
+            config,
+            disk,
+            log_,
+            queues=queues,
+            index=index,
+            delay_levels=delay_levels,
+            deleted_topics=self.deleted_topics,
+            report=self.report,
+            now_ms=now_ms,
+        )
 
     def run(self) -> RecoveryReport:
         """Raises: StoreDamaged, DiskError."""
@@ -156,7 +142,7 @@ class Recovery:
                 "Restore it, or remove it to accept that."
             ) from error
         self._offsets = offsets or QueueOffsets()
-        self.deleted_topics = dict(self._offsets.deleted_topics)
+        self.deleted_topics.update(self._offsets.deleted_topics)
 
     def _matching_state(self) -> SyncedState | None:
         """Our synced-offset file, when the log still is the one it speaks of."""
@@ -211,7 +197,7 @@ class Recovery:
         for _ in scan:
             pass
         if scan.end.offset <= state.last_record_offset:
-            raise StoreDamaged(_damage_text(self._log, scan.end.offset, state.synced_offset))
+            raise StoreDamaged(damage_text(self._log, scan.end.offset, state.synced_offset))
         view = read_record(self._log, state.last_record_offset)
         if (
             view is not None
@@ -219,7 +205,7 @@ class Recovery:
             and view.physical_offset == state.last_record_offset
             and view.store_timestamp == state.last_store_timestamp
         ):
-            raise StoreDamaged(_damage_text(self._log, state.last_record_offset, state.synced_offset))
+            raise StoreDamaged(damage_text(self._log, state.last_record_offset, state.synced_offset))
 
     # --- an empty log
 
@@ -243,7 +229,7 @@ class Recovery:
             queue.min_offset = queue.max_offset
         self._restore_offsets()
         self.point = LogPoint(start, -1, 0, self.saved.last_store_timestamp)
-        if state is None or self._touched:
+        if state is None or self._redispatch.touched:
             # From now on a crash finds our own files: without them it would be taken for a store of the original.
             self._save(start)
 
@@ -258,20 +244,21 @@ class Recovery:
             scan_start = self._original_start(directories)
             synced = 0
         self.report.scanned_from = scan_start
-        end = self._find_end(scan_start, synced)
+        end = self._log_end.find(scan_start, synced)
+        self.point = self._log_end.point
         self._log.wrote_offset = self._log.flushed_offset = self.report.end = end
         if self.point.record_offset < 0 and state is not None and state.has_record and state.synced_offset == end:
             # Nothing was scanned: the record before the end is the one known from the last time.
             self.point = LogPoint(end, state.last_record_offset, state.last_record_size, state.last_store_timestamp)
         if not self._is_settled(state, end):
-            self._cut(end)
-            self._write_again(max(synced, scan_start), end)
+            self._log_end.cut(end)
+            self._log_end.write_again(max(synced, scan_start), end)
         dispatch_from = self._load_queues(directories, state, scan_start, end)
         index_from = self._load_index(state)
         # What was dispatched last may lie below a log that has lost its beginning: there is nothing to walk there.
-        changed = self._dispatch(max(min(dispatch_from, index_from), self._log.min_offset), end)
+        changed = self._redispatch.run(max(min(dispatch_from, index_from), self._log.min_offset), end)
         self._restore_offsets()
-        if changed or self._touched or not self._is_settled(state, end):
+        if changed or self._redispatch.touched or not self._is_settled(state, end):
             self._save(end)
 
     def _is_settled(self, state: SyncedState | None, end: int) -> bool:
@@ -308,105 +295,6 @@ class Recovery:
             QueueLoader(self._disk, limit=_EVERYTHING, verify=None).load(queue, names, None)
             reached = max(reached, queue.last_physical_end)
         return reached
-
-    def _find_end(self, start: int, synced: int) -> int:
-        """Walks the log; returns where it ends. Bad bytes below `synced` stop the start, or are fenced by configuration."""
-        end = start
-        while True:
-            scan = LogScan(self._log, start, check_crc=self._config.check_crc_on_recover, torn_above=self._torn_above(synced))
-            for block in scan:
-                self._note_last(block)
-            end = scan.end.offset
-            if end >= synced:
-                return end
-            if self._config.damage_policy is DamagePolicy.STOP:
-                raise StoreDamaged(_damage_text(self._log, end, synced))
-            following = next_record(self._log, end + 1, self._log.files_end)
-            stop = following if following is not None else max(synced, end)
-            self.report.side_file = self._keep_aside(end, stop)
-            self.report.fenced.append((end, stop))
-            log.error("commit log [%d, %d) is damaged and fenced; a copy is in %s", end, stop, self.report.side_file)
-            if following is None:
-                # The damage reaches the end: writing goes on behind it, offsets below S are never given out again.
-                return -(-stop // self._log.file_size) * self._log.file_size
-            start = following
-
-    def _torn_above(self, synced: int) -> int | None:
-        """From where on a record may have been torn by a power cut; None after a clean stop."""
-        return None if self.report.clean_stop else synced
-
-    def _note_last(self, block: ScanBlock) -> None:
-        view = RecordView(block.data, block.starts[-1])
-        offset = block.base + view.start
-        self.point = LogPoint(offset + view.size, offset, view.size, view.store_timestamp)
-
-    # --- the cut
-
-    def _cut(self, end: int) -> None:
-        """Makes sure that nothing behind the log's end can be taken for a record, now or at any later start."""
-        tail = last_nonzero(self._log, end)
-        if tail > end:
-            self.report.cut_bytes = tail - end
-            if next_record(self._log, end, tail) is not None:
-                self.report.side_file = self._keep_aside(end, tail)
-            log.warning(
-                "commit log is cut at %d, %d bytes behind it are dropped%s",
-                end,
-                tail - end,
-                f" (kept in {self.report.side_file})" if self.report.side_file else "",
-            )
-        size = self._log.file_size
-        keep = max(1, -(-(end - self._log.files[0].start) // size)) if self._log.files else 0
-        for item in reversed(self._log.files[keep:]):
-            item.file.close()
-            self._disk.unlink(item.path)
-            self._disk.sync_dir(item.path[: item.path.rindex("/")])
-        del self._log.files[keep:]
-        if tail > end:
-            last = self._log.files[-1]
-            stop = min(tail, last.start + size)
-            file = last.file.handle()
-            for position in range(end, stop, _ZERO_CHUNK):
-                file.pwrite(bytes(min(_ZERO_CHUNK, stop - position)), position - last.start)
-            if stop > end:
-                file.sync()
-
-    def _keep_aside(self, start: int, stop: int) -> str:
-        """Copies a range of the log to a side file and returns its path."""
-        self._disk.make_dirs(self._paths.damaged)
-        path = f"{self._paths.damaged}/{start:020d}-{stop:020d}"
-        target = self._disk.open(path, create=True)
-        try:
-            position = start
-            while position < stop:
-                item = self._log.find_file(position)
-                if item is None:
-                    break
-                length = min(_COPY_CHUNK, stop - position, item.start + self._log.file_size - position)
-                target.pwrite(item.file.handle().pread(length, position - item.start), position - start)
-                position += length
-            target.sync()
-        finally:
-            target.close()
-        self._disk.sync_dir(self._paths.damaged)
-        return path
-
-    def _write_again(self, start: int, end: int) -> None:
-        """Puts [start, end) on the disk for certain: it may be in the page cache only, even marked clean by a failed sync."""
-        position = start
-        while position < end:
-            item = self._log.find_file(position)
-            if item is None:
-                break
-            stop = min(end, item.start + self._log.file_size)
-            file = item.file.handle()
-            while position < stop:
-                length = min(_COPY_CHUNK, stop - position)
-                file.pwrite(file.pread(length, position - item.start), position - item.start)
-                position += length
-            file.sync()
-        for directory in self._config.commit_log_paths:
-            self._disk.sync_dir(directory)
 
     # --- queues and index
 
@@ -503,119 +391,6 @@ class Recovery:
         """After a clean stop: index files went missing, so that what is left is not what D speaks of."""
         return all(item.name != state.index.name for item in self._index.files)
 
-    def _dispatch(self, start: int, end: int) -> bool:
-        """Gives every record of [start, end) its queue and index entries where they lack them."""
-        covered, skip_keys = self._index_coverage()
-        if self.report.clean_stop:
-            # Who stopped cleanly had indexed its last record whole, by its own rule of what a key is.
-            skip_keys = _EVERYTHING
-        indexing = self._config.message_index_enable
-        written = 0
-        bulk = BulkDispatch(
-            self._queues,
-            self._touched,
-            self.deleted_topics,
-            self._index.pending if indexing else None,
-            covered=covered,
-            with_tags=self._config.index_tags_enable,
-        )
-        for first, last in self._good_ranges(start, end):
-            for block in LogScan(self._log, first, check_crc=False, upto=last):
-                at = 0
-                while at < len(block.starts):
-                    at, count = bulk.run(block.data, block.base, block.starts, at)
-                    self.report.dispatched_count += count
-                    if at < len(block.starts):
-                        position = block.starts[at]
-                        view = RecordView(block.data, position)
-                        self._dispatch_one(view, block.base + position, covered, skip_keys, indexing)
-                        at += 1
-                # A rebuild of everything must not hold it all in memory.
-                if len(self._index.pending) >= _INDEX_WRITE_COUNT:
-                    self._write_index()
-                if self.report.dispatched_count - written >= _QUEUE_WRITE_COUNT:
-                    written = self.report.dispatched_count
-                    self._write_queues()
-        return self.report.dispatched_count > 0
-
-    def _good_ranges(self, start: int, end: int) -> list[tuple[int, int]]:
-        """[start, end) without what was fenced."""
-        ranges: list[tuple[int, int]] = []
-        for low, high in self.report.fenced:
-            if high <= start:
-                continue
-            if low > start:
-                ranges.append((start, low))
-            start = max(start, high)
-        if start < end:
-            ranges.append((start, end))
-        return ranges
-
-    def _dispatch_one(self, view: RecordView, physical_offset: int, covered: int, skip_keys: int, indexing: bool) -> None:
-        topic = view.topic
-        if not is_storable_topic(topic):
-            log.error("the record at %d has the topic %r, which can name no queue; it is left out", physical_offset, topic[:64])
-            return
-        properties = view.properties
-        kind = view.sys_flag & sys_flag.TRANSACTION_MASK
-        added = False
-        # A deleted topic's records get no queue entries again; in the index they stay until the log drops them.
-        if enters_queue(kind) and physical_offset >= self.deleted_topics.get(topic, -1):
-            queue = self._queues.find_or_create(topic, view.queue_id)
-            if view.queue_offset >= queue.max_offset and self._may_follow(
-                queue, view.queue_offset, physical_offset, f"the record at physical offset {physical_offset}"
-            ):
-                code = queue_tags_code(topic, properties, view.store_timestamp, self._delay_levels)
-                queue.append_at(view.queue_offset, physical_offset, view.size, code)
-                self._touched[queue] = None
-                added = True
-        if indexing and physical_offset >= covered:
-            keys = index_keys(properties, kind, self._config.index_tags_enable)
-            if physical_offset == covered:
-                keys = keys[skip_keys:]
-            if keys:
-                self._index.add(topic, keys, physical_offset, view.store_timestamp)
-                added = True
-        self.report.dispatched_count += added
-
-    def _may_follow(self, queue: ConsumeQueue, offset: int, physical_offset: int, what: str) -> bool:
-        """Whether a queue may go on at `offset`, with fillers for what is missing: their records fit into the log before.
-
-        No checksum covers the queue offset of a record, and a wrong one would have the memory filled with fillers.
-        Raises: StoreDamaged, unless damage is fenced: the caller leaves it out then.
-        """
-        missing, room = offset - queue.max_offset, physical_offset - max(queue.last_physical_end, 0)
-        if missing * RECORD_SIZE_MIN <= room:
-            return True
-        text = (
-            f"{what} has offset {offset} of queue {queue.queue_id} of topic {queue.topic}, which ends at {queue.max_offset}: "
-            f"{missing} records do not fit into the {room} bytes of the log between"
-        )
-        if self._config.damage_policy is DamagePolicy.STOP:
-            raise StoreDamaged(
-                f"{text}; the store is not opened. Restore the file from a replica or backup, or set the damage policy to "
-                "fence what is damaged."
-            )
-        log.error("%s; it is left out", text)
-        return False
-
-    def _index_coverage(self) -> tuple[int, int]:
-        """Physical offset of the newest indexed record, and how many of its keys are in the index already."""
-        files = self._index.files
-        if not files:
-            return -1, 0
-        covered = self._index.covered_offset
-        count = 0
-        for item in reversed(files):
-            number = item.header.index_count - 1
-            while number >= 1:
-                data = item.file.handle().pread(ENTRY_SIZE, entry_position(item.slot_count, number))
-                if decode_entry(data)[1] != covered:
-                    return covered, count
-                count += 1
-                number -= 1
-        return covered, count
-
     def _restore_offsets(self) -> None:
         """No queue gives out an offset twice, also when its entries are gone."""
         end = max(self._log.wrote_offset, self.saved.synced_offset)
@@ -625,30 +400,16 @@ class Recovery:
                     continue
                 queue = self._queues.find_or_create(topic, queue_id)
                 if queue.max_offset < next_offset and (
-                    not self._log.files or self._may_follow(queue, next_offset, end, self._paths.queue_offsets)
+                    not self._log.files or self._redispatch.may_follow(queue, next_offset, end, self._paths.queue_offsets)
                 ):
                     queue.skip_to(next_offset)
                     if queue.dirty:
-                        self._touched[queue] = None
-
-    def _write_queues(self) -> None:
-        for queue in self._touched:
-            upto, writes = queue.pending_writes()
-            # After a crash the names of files that are there may be in the page cache only.
-            writes = [write._replace(fresh=True) for write in writes]
-            write_queue_units(self._disk, queue.file_bytes, writes)
-            queue.written(upto)
-            queue.trim(0)
-
-    def _write_index(self) -> None:
-        keys = self._index.pending.batch()
-        self._index.files = self._index.write_pending(keys, self._now_ms, True)
-        self._index.pending.drop(len(keys))
+                        self._redispatch.touched[queue] = None
 
     def _save(self, end: int) -> None:
         """Queues and index to the disk, then the files that say so."""
-        self._write_queues()
-        self._write_index()
+        self._redispatch.write_queues()
+        self._redispatch.write_index()
         point = self.point
         crc = 0
         if point.record_offset >= 0:
@@ -679,12 +440,3 @@ class Recovery:
         for name in names:
             self._disk.unlink(f"{directory}/{name}")
         self._disk.rmdir(directory)
-
-
-def _damage_text(log_: CommitLog, offset: int, synced: int) -> str:
-    item = log_.find_file(offset)
-    place = item.path if item is not None else "no file"
-    return (
-        f"the commit log is damaged at physical offset {offset} in {place}, and everything below {synced} was synced; "
-        "the store is not opened. Restore the file from a replica or backup, or set the damage policy to fence the range."
-    )

@@ -113,3 +113,16 @@ class QueryResult(msgspec.Struct):
     records: list[bytes] = msgspec.field(default_factory=list)
     index_last_update_timestamp: int = 0
     index_last_update_phyoffset: int = 0
+
+
+class RecoveryReport(msgspec.Struct):
+    """What a start found and did. Units: bytes, offsets of the log; counts as named."""
+
+    clean_stop: bool = True
+    own_state_matched: bool = True
+    scanned_from: int = 0
+    end: int = 0
+    cut_bytes: int = 0
+    side_file: str = ""
+    fenced: list[tuple[int, int]] = msgspec.field(default_factory=list)
+    dispatched_count: int = 0

@@ -102,16 +102,16 @@ def retry_failed_sync() -> None:
 
 def cut_one_record_too_many() -> None:
     """Recovery after a crash drops the last whole record of the log."""
-    from gantry.store.recovery import Recovery
+    from gantry.store.log_end import LogEnd
 
-    find_end = Recovery._find_end
+    find = LogEnd.find
 
-    def short(self: Recovery, start: int, synced: int) -> int:
-        end = find_end(self, start, synced)
+    def short(self: LogEnd, start: int, synced: int) -> int:
+        end = find(self, start, synced)
         last = self.point.record_offset
-        return last if last >= start and not self.report.clean_stop else end
+        return last if last >= start and not self._report.clean_stop else end
 
-    Recovery._find_end = short  # type: ignore[method-assign]
+    LogEnd.find = short  # type: ignore[method-assign]
 
 
 def give_an_offset_twice_after_a_recovery() -> None:

@@ -19,7 +19,7 @@ from gantry.store.delay_levels import DelayLevels
 from gantry.store.open_file import OpenFileCache
 from gantry.store.pending_keys import PendingKeys
 from gantry.store.queue_table import QueueTable
-from gantry.store.recovery import Recovery
+from gantry.store.redispatch import Redispatch
 from gantry.testing import MemoryDisk
 
 BASE = 1 << 40
@@ -58,7 +58,7 @@ def empty_table() -> QueueTable:
     return QueueTable(StoreConfig(store_path_root_dir="/store"), StorePaths("/store"), OpenFileCache(MemoryDisk(), 10))
 
 
-class OneByOne(Recovery):
+class OneByOne(Redispatch):
     """Only what it needs for a record."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -76,12 +76,12 @@ class Made:
         report = SimpleNamespace(dispatched_count=0)
         one_by_one = OneByOne(
             _queues=queues,
-            deleted_topics=deleted,
+            _deleted_topics=deleted,
             _delay_levels=DelayLevels("1s 5s 10s"),
-            _touched=touched,
+            touched=touched,
             _index=SimpleNamespace(add=pending.add),
             _config=SimpleNamespace(index_tags_enable=with_tags, damage_policy=DamagePolicy.FENCE),
-            report=report,
+            _report=report,
         )
         many = BulkDispatch(queues, touched, deleted, pending, covered=covered, with_tags=with_tags)
         at, self.in_bulk = 0, 0
