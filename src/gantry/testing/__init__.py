@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from .memory_disk import MemoryDisk, PowerCut
+from .memory_disk import MemoryDisk
+from .memory_faults import PowerCut
 from .memory_net import MemoryNet
 from .ports import free_broker_port, free_ports
 from .seeded_rng import SeededRng

@@ -35,8 +35,9 @@ from gantry.runtime.address import format_address, format_address_list
 from gantry.runtime.net import Net
 from gantry.runtime.rng import Rng
 
-from .memory_disk import Keep, MemoryDisk
+from .memory_disk import MemoryDisk
 from .memory_net import MemoryNet
+from .memory_nodes import Keep
 from .seeded_rng import SeededRng
 from .virtual_clock import VirtualClock
 

@@ -18,7 +18,7 @@ from gantry.runtime.disk import Disk
 from gantry.store import MessageStore, PutStatus
 from gantry.store.config import StoreConfig
 from gantry.testing import MemoryDisk, SeededRng, VirtualClock, settle
-from gantry.testing.memory_disk import PowerCut
+from gantry.testing.memory_faults import PowerCut
 from tests.unit.store.store_world import ROOT, read_queue
 
 TOPIC = "T"

@@ -150,7 +150,7 @@ async def test_writing_stops_above_the_warning_ratio_and_resumes_by_itself() -> 
     disk = MemoryDisk(clock=clock)
     store = await started(disk, clock, **FILES)
     await put(store, message())
-    disk.capacity_bytes = disk._used_bytes() + 100
+    disk.capacity_bytes = disk.used_bytes() + 100
     await clock.run_ms(10_000)
     refused = await store.put(message())
     assert refused.status is PutStatus.SERVICE_NOT_AVAILABLE
@@ -168,7 +168,7 @@ async def test_a_full_disk_is_an_answer_and_writing_resumes_when_there_is_space(
     store = await started(disk, clock, **{**FILES, "clean_resource_interval": 1 << 30})
     await settle()
     stored = 0
-    disk.capacity_bytes = disk._used_bytes() + 4096
+    disk.capacity_bytes = disk.used_bytes() + 4096
     while True:
         result = await store.put(message(body=b"x" * 900))
         await settle()
@@ -193,7 +193,7 @@ async def test_a_full_disk_under_the_queues_is_an_answer_too() -> None:
     store = await started(disk, clock, **{**FILES, "clean_resource_interval": 1 << 30})
     await settle()
     await put(store, message())
-    disk.capacity_bytes = disk._used_bytes()
+    disk.capacity_bytes = disk.used_bytes()
     assert not await store.checkpoint()
     assert (await store.put(message())).status is PutStatus.SERVICE_NOT_AVAILABLE
     assert await bodies(store) == [b"body"]
