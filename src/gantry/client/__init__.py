@@ -12,9 +12,9 @@ from .doors import Doors
 from .message_selector import MessageSelector
 from .process_queue import FlowLimits
 from .producer import Producer, ProducerOptions
-from .publish_info import by_key
 from .pull_consumer import PullConsumer
 from .push_consumer import PushConsumer
+from .queue_selectors import by_key, by_message_group
 from .request_reply import reply_to
 from .results import ConsumeResult, RetryLater, SendResult, SendStatus
 from .transaction import TransactionListener, TransactionProducer, TransactionSendResult, TransactionState
@@ -42,5 +42,6 @@ __all__ = [
     "TransactionSendResult",
     "TransactionState",
     "by_key",
+    "by_message_group",
     "reply_to",
 ]

@@ -20,7 +20,7 @@ from .doors import Doors
 from .message_encoding import EncodedSend, MessageEncoder
 from .message_trace import MessageTraces
 from .name_server_addresses import resolve_name_servers
-from .publish_info import QueueSelector
+from .queue_selectors import QueueSelector, by_message_group
 from .remoting import Remoting
 from .request_reply import as_request
 from .results import SendResult, SendStatus
@@ -149,12 +149,12 @@ class Producer:
     ) -> SendResult:
         """Send one message and wait until it is stored.
 
-        queue or selector fix where it goes, and then there is one attempt only; otherwise queues take turns, and a broker
-        that fails is passed over by the next attempt. The message gets its unique id (property UNIQ_KEY) here.
+        queue, selector or the message's group fix where it goes, and then there is one attempt only; otherwise queues take
+        turns, and a broker that fails is passed over by the next attempt. The message gets its unique id (UNIQ_KEY) here.
         Raises: ClientError (no route, message not allowed), BrokerError (refused), RemotingError (no answer).
         """
         encoded = self._running()[1].encode(message)
-        return await self._deliver(message.topic, encoded, message, queue, selector, timeout_ms)
+        return await self._deliver(message.topic, encoded, message, queue, selector or _by_group([message]), timeout_ms)
 
     async def send_batch(
         self,
@@ -166,10 +166,12 @@ class Producer:
         """Send several messages of one topic to one queue in one request; all are stored or none.
 
         Returns: one result; message_id and offset_message_id are the members' ids joined by commas, in order.
-        Raises: as send(); ClientError for messages that cannot travel together (topics differ, delay, retry topic, too large).
+        Raises: as send(); ClientError for messages that cannot travel together (topics or groups differ, delay, retry topic,
+                too large).
         """
         encoded = self._running()[1].encode_batch(messages)
-        return await self._deliver(messages[0].topic, encoded, messages[0], queue, None, timeout_ms)
+        selector = _by_group(messages) if queue is None else None
+        return await self._deliver(messages[0].topic, encoded, messages[0], queue, selector, timeout_ms)
 
     async def send_oneway(
         self,
@@ -181,7 +183,7 @@ class Producer:
         """Send without an answer: fast, and nobody learns of a loss. Returns when the request is on its way."""
         instance, encoder = self._running()
         encoded = encoder.encode(message)
-        target = await self._choose(message.topic, message, queue, selector, frozenset())
+        target = await self._choose(message.topic, message, queue, selector or _by_group([message]), frozenset())
         await instance.brokers.send_oneway(instance.master_address(target.broker_name), encoded.command(target))
 
     async def request(
@@ -209,7 +211,7 @@ class Producer:
         instance.replies.expect(correlation_id)
         try:
             left_ms = max(1, deadline - clock.monotonic_ms())
-            await self._deliver(message.topic, encoded, asked, queue, selector, left_ms)
+            await self._deliver(message.topic, encoded, asked, queue, selector or _by_group([message]), left_ms)
             return await instance.replies.wait(correlation_id, deadline - clock.monotonic_ms())
         finally:
             instance.replies.forget(correlation_id)
@@ -320,3 +322,13 @@ class Producer:
                 f"producer {self.group} is not started; use 'async with Producer(...)' or await start() before the first send"
             )
         return self._instance, self._encoder
+
+
+def _by_group(messages: Sequence[Message]) -> QueueSelector | None:
+    """Raises: ClientError when they belong to several groups, or only some of them to one."""
+    groups = {message.message_group for message in messages}
+    if len(groups) > 1:
+        shown = ", ".join(sorted(repr(group) for group in groups))
+        raise ClientError(f"messages of the groups {shown} cannot travel together: each group has a queue of its own")
+    group = groups.pop()
+    return by_message_group(group) if group else None

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from gantry._core import java_string_hash
-from gantry.model import Message, MessageQueue, TopicRouteData, perm_name
+from gantry.model import MessageQueue, TopicRouteData, perm_name
 from gantry.model.names import MASTER_ID
-
-QueueSelector = Callable[[Sequence[MessageQueue], Message], MessageQueue]
-"""Chooses one of the writable queues for a message; must return one of those given."""
 
 QUEUE_NUMS_MAX = 65_536
 """Queues of a topic on one broker that a client looks at: what a route says must not decide how much memory we take."""
@@ -76,17 +72,3 @@ class PublishInfo:
         queue = self.queues[self._next % len(self.queues)]
         self._next += 1
         return queue
-
-
-def by_key(key: str) -> QueueSelector:
-    """A selector that sends equal keys to the same queue, so that their order is kept while the queue count stays.
-
-    Shape: Java String.hashCode of the key, absolute value, modulo the number of queues: the same queue that
-           SelectMessageQueueByHash of the official client picks.
-    """
-    index = abs(java_string_hash(key))
-
-    def select(queues: Sequence[MessageQueue], message: Message) -> MessageQueue:
-        return queues[index % len(queues)]
-
-    return select

@@ -63,6 +63,15 @@ class Message:
         self.properties[message_const.KEYS] = value
 
     @property
+    def message_group(self) -> str | None:
+        """Messages of one group keep their order: they go to the same queue (the sharding key of the official clients)."""
+        return self.properties.get(message_const.SHARDING_KEY)
+
+    @message_group.setter
+    def message_group(self, value: str) -> None:
+        self.properties[message_const.SHARDING_KEY] = value
+
+    @property
     def delay_time_level(self) -> int:
         return int(self.properties.get(message_const.DELAY_TIME_LEVEL, "0"))
 

@@ -109,6 +109,34 @@ async def test_chosen_queue_and_selector_get_one_attempt(producer: Producer, clu
     assert len(cluster.codes()) == before + 1
 
 
+async def test_a_message_group_has_one_queue_and_no_second_choice(
+    producer: Producer, cluster: FakeCluster, clock: VirtualClock
+) -> None:
+    cluster.topics["T"] = 4
+
+    def of_group(group: str) -> Message:
+        made = message()
+        made.message_group = group
+        return made
+
+    chosen = {(await drive(clock, producer.send(of_group("g")))).queue for _ in range(5)}
+    assert len(chosen) == 1
+    assert (await drive(clock, producer.send_batch([of_group("g"), of_group("g")]))).queue in chosen
+    await drive(clock, producer.send_oneway(of_group("g")))
+    assert len(cluster.records[chosen.pop()]) == 8
+    assert len({(await drive(clock, producer.send(of_group(f"g{number}")))).queue for number in range(40)}) > 4
+    queue = MessageQueue("T", "broker-b", 2)
+    assert (await drive(clock, producer.send(of_group("g"), queue=queue))).queue == queue
+    for batch in ([of_group("g"), of_group("h")], [of_group("g"), message()]):
+        with pytest.raises(ClientError, match="cannot travel together"):
+            await drive(clock, producer.send_batch(batch))
+    cluster.down.update(BROKERS)
+    before = len(cluster.codes())
+    with pytest.raises(RemotingError):
+        await drive(clock, producer.send(of_group("g")))
+    assert len(cluster.codes()) == before + 1
+
+
 async def test_selector_must_return_one_of_the_queues(producer: Producer, cluster: FakeCluster, clock: VirtualClock) -> None:
     cluster.topics["T"] = 1
     with pytest.raises(ClientError, match="none of the 2 queues"):

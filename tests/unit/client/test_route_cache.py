@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from gantry.client.publish_info import PublishInfo, by_key, readable_queues, writable_queues
+from gantry.client import by_key
+from gantry.client.publish_info import PublishInfo, readable_queues, writable_queues
 from gantry.client.route_cache import RouteCache
 from gantry.model import BrokerData, Message, MessageQueue, QueueData, TopicRouteData
 
