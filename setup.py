@@ -19,6 +19,7 @@ TWINS = (
     "gantry.store._bulk_dispatch_c",
     "gantry.broker.hot._headers_c",
     "gantry.broker.hot._pull_c",
+    "gantry.broker.hot._transactions_c",
     "gantry.broker.hot._hot_c",
 )
 

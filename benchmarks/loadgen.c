@@ -4,6 +4,7 @@
  *   loadgen HOST PORT pull  CONNECTIONS 1      0          0     COUNT TOPIC QUEUES json|binary
  *   loadgen HOST PORT paced CONNECTIONS RATE   BODY_BYTES 0     COUNT TOPIC QUEUES json|binary
  *   loadgen HOST PORT transaction CONNECTIONS WINDOW BODY_BYTES 0 COUNT TOPIC QUEUES json|binary
+ *   loadgen HOST PORT oneway      CONNECTIONS WINDOW BODY_BYTES ROLLBACK_PERCENT COUNT TOPIC QUEUES json|binary
  *   loadgen HOST PORT e2e   1           1      BODY_BYTES 0     COUNT TOPIC 1      json|binary
  *
  * It prints one JSON line: messages, seconds, latency percentiles in microseconds, its own CPU seconds, errors.
@@ -13,7 +14,7 @@
  * pull keeps one request a queue under way; the queues lie on the connections in turn. The official clients have one
  * connection to a broker, whatever they consume.
  * transaction sends half messages and commits each once it is stored; a message counts, and its latency ends, with the answer
- * to the commit.
+ * to the commit. oneway ends them as the official producers do, without an answer (transactions.h).
  * COUNT is messages (send: rounded up to whole requests). It costs 0.2 to 0.5 us of processor time a message, so that
  * the server stays the thing that is measured.
  */
@@ -332,44 +333,9 @@ static void on_sent(Conn *c, int code, int64_t sequence, const char *body, size_
     answered++, c->in_flight--;
 }
 
-/* A field of the answer that is handled; its serialization says what stands between key and value. */
-static const char *answer_field(const char *key) {
-    size_t k = strlen(key);
-    const char *p = memmem(answer_header, answer_header_len, key, k);
-    if (!p) return NULL;
-    return p + k + (p[k] == '"' ? 3 : 4);
-}
-
-static void queue_end(Conn *c, int64_t sequence, const char *offset_id, int64_t queue_offset) {
-    Header h = {.len = 0};
-    char number[32], uniq[40];
-    size_t opaque_at;
-    char last[17] = {0};
-    memcpy(last, offset_id + 16, 16); /* address and port come before the place in the log */
-    strcpy(uniq, "7F0000010001"), patch_number(uniq + 12, sequence, 20), uniq[32] = 0;
-    field(&h, "producerGroup", "bench_producer"), field(&h, "topic", topic);
-    sprintf(number, "%lld", (long long)queue_offset), field(&h, "tranStateTableOffset", number);
-    sprintf(number, "%lld", strtoll(last, NULL, 16)), field(&h, "commitLogOffset", number);
-    field(&h, "commitOrRollback", "8"), field(&h, "fromTransactionCheck", "false");
-    field(&h, "msgId", uniq), field(&h, "transactionId", uniq);
-    char *p = reserve(c, 2048);
-    size_t n = frame(p, 37, 0, &h, "", 0, &opaque_at);
-    c->out_len -= 2048 - n;
-    patch_opaque(p + opaque_at, target + sequence);
-}
-
-/* Sequences below `target` are halves, the others commits. */
-static void on_transaction(Conn *c, int code, int64_t sequence, const char *body, size_t body_len) {
-    (void)body, (void)body_len;
-    const char *offset_id = code ? NULL : answer_field("msgId"), *queue_offset = code ? NULL : answer_field("queueOffset");
-    if (sequence < target && offset_id && queue_offset) {
-        queue_end(c, sequence, offset_id, atoll(queue_offset));
-        return;
-    }
-    if (code || sequence < target) errors++;
-    else messages++, take_latency(sequence - target);
-    answered++, c->in_flight--;
-}
+static void loop_until(Answer handle, int (*done)(void));
+static Conn *all[CONNECTIONS_MAX];
+#include "transactions.h"
 
 static int64_t count_records(const char *body, size_t len) {
     int64_t n = 0;
@@ -436,8 +402,6 @@ static int by_value(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static Conn *all[CONNECTIONS_MAX];
-
 /* Sends what is due by now. */
 static void keep_pace(void) {
     uint64_t ticks, now = now_ns();
@@ -486,7 +450,7 @@ static void loop_until(Answer handle, int (*done)(void)) {
                     each_answer(c, handle);
                     if (c->in_cap - c->in_len > READ_BYTES) break;
                 }
-            if ((handle == on_sent && timer_fd < 0) || handle == on_transaction) fill(c);
+            if ((handle == on_sent && timer_fd < 0) || handle == on_transaction || handle == on_half) fill(c);
             if (handle == on_pulled) flush(c);
         }
     }
@@ -499,7 +463,7 @@ static int pull_done(void) { return messages >= target || !reading; }
 
 int main(int argc, char **argv) {
     if (argc != 12 && argc != 13) {
-        fprintf(stderr, "usage: loadgen HOST PORT send|pull|paced|transaction|e2e CONNECTIONS WINDOW BODY_BYTES BATCH COUNT TOPIC QUEUES json|binary [TOPICS]\n");
+        fprintf(stderr, "usage: loadgen HOST PORT send|pull|paced|transaction|oneway|e2e CONNECTIONS WINDOW BODY_BYTES BATCH COUNT TOPIC QUEUES json|binary [TOPICS]\n");
         return 1;
     }
     const char *host = argv[1], *mode = argv[3];
@@ -536,6 +500,16 @@ int main(int argc, char **argv) {
         begin = now_ns();
         for (int i = 0; i < connections; i++) fill(all[i]);
         loop_until(on_transaction, send_done);
+    } else if (!strcmp(mode, "oneway")) {
+        if (batch > 100) return 1;
+        rollback_percent = batch, batch = 0, transactional = 1;
+        build_send();
+        for (int i = 0; i < connections; i++) all[i] = connect_to(host, port), all[i]->queue = i;
+        visible_before = visible();
+        begin = now_ns();
+        for (int i = 0; i < connections; i++) fill(all[i]);
+        loop_until(on_half, send_done);
+        await_commits();
     } else if (!strcmp(mode, "pull")) {
         for (int i = 0; i < connections; i++) all[i] = connect_to(host, port);
         begin = now_ns();
@@ -562,8 +536,9 @@ int main(int argc, char **argv) {
     qsort(latency, (size_t)latency_count, sizeof *latency, by_value);
 #define AT(q) (latency_count ? (double)latency[(int64_t)((double)(latency_count - 1) * (q))] / 1000.0 : 0.0)
     printf("{\"mode\":\"%s\",\"wanted\":%lld,\"messages\":%lld,\"errors\":%lld,\"seconds\":%.6f,\"per_second\":%.1f,"
-           "\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"worst_at_s\":%.3f,\"generator_cpu_seconds\":%.3f,\"first_error\":\"%s\"}\n",
+           "\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"worst_at_s\":%.3f,\"generator_cpu_seconds\":%.3f,\"commits\":%lld,\"rollbacks\":%lld,\"first_error\":\"%s\"}\n",
            mode, (long long)wanted, (long long)messages, (long long)errors, seconds, (double)messages / seconds, AT(0.5),
-           AT(0.99), AT(0.999), AT(1.0), worst ? (double)(worst_at - begin) / 1e9 : 0.0, cpu, first_error);
+           AT(0.99), AT(0.999), AT(1.0), worst ? (double)(worst_at - begin) / 1e9 : 0.0, cpu,
+           (long long)commits, (long long)rollbacks, first_error);
     return 0;
 }

@@ -127,3 +127,82 @@ def similar_frame(rng: random.Random, frame: bytes) -> bytes:
             at = rng.choice(digits)
         changed[at] = rng.choice(b'0123456789abTKex \x00\x01\x02"\\{}-\x7f\x80\xc3' + frame[8:header_end])
     return bytes(changed)
+
+
+HALF_NAMES = (
+    "DELAY", "TIMER_DELIVER_MS", "POP_CK", "INNER_NUM", "CLUSTER", "MSG_REGION", "_SYS_MSG_PRIORITY_", "REAL_TOPIC", "REAL_QID",
+    "__transactionId__", "TRANSACTION_CHECK_TIMES", "TRAN_PREPARED_QUEUE_OFFSET", "CHECK_IMMUNITY_TIME_IN_SECONDS", "PGROUP",
+    "a",
+)  # fmt: skip
+
+
+def half_frame(rng: random.Random, opaque: int, *, odd: float = 0.1) -> bytes:
+    """The first half of a transaction, as the Java client sends it or stranger."""
+    code = rng.choice((RequestCode.SEND_MESSAGE, RequestCode.SEND_MESSAGE_V2))
+    pairs = [("UNIQ_KEY", f"7F00{opaque:08}"), ("TRAN_MSG", "true"), ("PGROUP", "producers"), ("WAIT", rng.choice(VALUES[:3]))]
+    pairs += rng.sample([("KEYS", "k1 k2"), ("TAGS", "A"), ("colour", "Ж😀"), ("x", 'quote"d\\')], rng.randrange(4))
+    if rng.random() < 0.1:
+        pairs = [pair for pair in pairs if pair[0] != "PGROUP"]
+    rng.shuffle(pairs)
+    if rng.random() < odd:
+        pairs[rng.randrange(len(pairs))] = (rng.choice(pairs)[0], rng.choice(VALUES))
+    if rng.random() < odd:
+        pairs.insert(rng.randrange(len(pairs)), (rng.choice(HALF_NAMES), rng.choice(VALUES)))
+    text = "".join(f"{name}\x01{value}\x02" for name, value in pairs)
+    if rng.random() < 0.2:
+        text = text[:-1]
+    if rng.random() < odd / 2:
+        at = rng.randrange(len(text) + 1)
+        text = text[:at] + rng.choice(("\x01", "\x02", "\x00", "é", "\x02\x02")) + text[at:]
+    fields = {
+        "a": rng.choice(("producers", "producers", "others")),
+        "b": rng.choice(TOPICS) if rng.random() < odd else rng.choice(("T", "Other", "Tä")),
+        "c": "TBW102",
+        "d": "4",
+        "e": rng.choice(("4", "99", "-1")) if rng.random() < odd else str(rng.randrange(4)),
+        "f": rng.choice(("0", "8", "12", "20", "132")) if rng.random() < odd else rng.choice(("4", "5")),
+        "g": str(1_700_000_000_000 - rng.choice((0, 999, 1000, 70_000, -5000))),
+        "h": "7",
+        "i": text,
+        "j": rng.choice(("0", "1")),
+        "k": "false",
+        "l": "0",
+        "m": "true" if rng.random() < odd / 4 else "false",
+    }
+    return _of_transactions(rng, code, opaque, fields, rng.randbytes(rng.randrange(60)), long=code == RequestCode.SEND_MESSAGE)
+
+
+def end_frame(rng: random.Random, opaque: int, half: tuple[int, int], *, odd: float = 0.1) -> bytes:
+    """How the half at this queue offset and physical offset ended, as its producer says it or stranger."""
+    queue_offset, physical_offset = half
+    fields = {
+        "topic": "T",
+        "producerGroup": "producers",
+        "tranStateTableOffset": str(queue_offset),
+        "commitLogOffset": str(physical_offset),
+        "commitOrRollback": rng.choice(("8", "8", "8", "12")),
+        "fromTransactionCheck": rng.choice(("false", "true")),
+        "msgId": f"7F00{opaque:08}",
+        "transactionId": f"7F00{opaque:08}",
+        "bname": "broker-a",
+    }
+    if rng.random() < odd:
+        name = rng.choice(list(fields))
+        fields[name] = rng.choice(
+            ("0", "-1", "others", "", "12", "007", str(queue_offset + 1), str(physical_offset + 7), "9" * 18)
+        )
+    if rng.random() < odd / 2:
+        del fields[rng.choice(list(fields))]
+    return _of_transactions(rng, RequestCode.END_TRANSACTION, opaque, fields, b"", long=False)
+
+
+def _of_transactions(rng: random.Random, code: int, opaque: int, fields: dict[str, str], body: bytes, *, long: bool) -> bytes:
+    command = RemotingCommand(
+        code,
+        opaque=opaque,
+        flag=rng.choice((0, 0, 2)),
+        ext_fields={FIELDS[name]: value for name, value in fields.items()} if long else fields,
+        body=body,
+        serialize_type=rng.randrange(2),
+    )
+    return _json_frame(rng, command) if command.serialize_type == 0 and rng.random() < 0.5 else encode_command(command)

@@ -13,7 +13,7 @@ from gantry.errors import RemoteProtocolError
 from gantry.model import TopicConfig
 from gantry.protocol.remoting.command import RemotingCommand, decode_frame
 from gantry.protocol.remoting.frame import FRAME_BYTES_MAX, HEADER_BYTES_MAX, Frame, FrameDecoder
-from tests.hot_frames import send_frame, similar_frame
+from tests.hot_frames import end_frame, half_frame, send_frame, similar_frame
 from tests.unit.broker.broker_rig import BrokerRig
 
 FRAMES_A_READ = 12
@@ -61,9 +61,14 @@ def outcome(rig: BrokerRig, engine: Any, plan: Any) -> dict[str, Any]:
         if plan.store_plan is not None:
             store.abort(plan.store_plan)
         return {}
+    planned, turn = plan.transactions, rig.context.transactions.turn
+    if planned is not None:
+        turn.lay_out_ops(planned, plan.store_plan)
     store.write(plan.store_plan)
     ranges = [tuple(item) for item in plan.store_plan.ranges]
     store.commit(plan.store_plan)
+    if planned is not None:
+        turn.carried_out(planned)
     engine.count(plan)
     rows = engine.take_counts()
     assert len({row[:2] for row in rows}) == len(rows), "a queue is counted in one row"
@@ -85,8 +90,60 @@ def outcome(rig: BrokerRig, engine: Any, plan: Any) -> dict[str, Any]:
             for waiting in (None, False, True)
             for answer in ((0, None), (10, None), (14, "no"))
         ],
+        "transactions": of_transactions(rig, planned),
         "queues": [(q.topic, q.queue_id, q.max_offset, q.planned_offset, q.visible_offset) for q in store.queue_table],
     }
+
+
+def of_transactions(rig: BrokerRig, planned: Any) -> Any:
+    """What a plan did for transactions, and what they look like after it."""
+    done = planned and [getattr(planned, name) for name in planned.__slots__]
+    ledger, metrics = rig.context.transactions.ledger, rig.context.transactions.metrics
+    ledger.advance()
+    over = [offset for offset in range(ledger.position, ledger.position + 200) if ledger.is_over(offset)]
+    return (
+        done and ([*done[1]], done),
+        (ledger.position, ledger.op_position, over),
+        (metrics.half_messages, metrics.commits, metrics.rollbacks, metrics.finish_latency),
+    )
+
+
+async def compare_transactions(seed: int, turns: int, *, odd: float = 0.1, **settings: Any) -> tuple[int, int]:
+    """As compare(), for halves and their ends among ordinary sends. Returns how many of them were taken, and of how many."""
+    rng = random.Random(seed)
+    ours, theirs = await rig_with_topics(**settings), await rig_with_topics(**settings)
+    try:
+        compiled, pure = compiled_engine(ours), PureEngine(theirs.context)
+        channel: Any = SimpleNamespace(remote_host="10.0.0.7", remote_port=4711)
+        fast, slow = (engine.decoder(FRAME_BYTES_MAX, HEADER_BYTES_MAX) for engine in (compiled, pure))
+        tried, opaque = 0, 0
+        halves: list[tuple[int, int]] = []
+        for _ in range(turns):
+            frames = []
+            for _ in range(rng.randrange(1, FRAMES_A_READ)):
+                opaque += 1
+                kind = rng.random()
+                if kind < 0.1:
+                    frames.append(send_frame(rng, opaque, odd=odd))
+                elif kind < 0.5 or not halves:
+                    frames.append(half_frame(rng, opaque, odd=odd))
+                else:
+                    # Some end twice: of one read, and of later ones.
+                    half = halves[-1] if rng.random() < 0.1 else halves.pop(rng.randrange(len(halves)))
+                    if rng.random() < 0.1:
+                        halves.append(half)
+                    frames.append(end_frame(rng, opaque, half, odd=odd))
+            tried += len(frames)
+            plan, other = compiled.plan(), pure.plan()
+            taken = without(frames, compiled.ingest(plan, fast, channel, b"".join(frames)))
+            assert pure.ingest(other, slow, channel, b"".join(taken)) == [], "the compiled engine took what the pure one leaves"
+            first, second = outcome(ours, compiled, plan), outcome(theirs, pure, other)
+            assert first == second
+            halves += [(r[2], r[3]) for r in first.get("records", ()) if r[0] == "RMQ_SYS_TRANS_HALF_TOPIC"]
+        return compiled.halves_taken + compiled.ends_taken, tried
+    finally:
+        await ours.__aexit__()
+        await theirs.__aexit__()
 
 
 async def compare(seed: int, reads: int, *, host: str = "10.0.0.7", odd: float = 0.1, **settings: Any) -> tuple[int, int]:

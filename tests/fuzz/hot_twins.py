@@ -12,7 +12,7 @@ import logging
 import time
 
 from gantry._core import ACCEL
-from tests.hot_twins import compare, compare_shapes
+from tests.hot_twins import compare, compare_shapes, compare_transactions
 
 READS = 200
 KINDS = (
@@ -39,6 +39,8 @@ def main() -> None:
         try:
             some, all_of_them = asyncio.run(compare(seed, READS, **KINDS[seed % len(KINDS)]))
             alike += asyncio.run(compare_shapes(seed, READS // 4))[0]
+            more, all_more = asyncio.run(compare_transactions(seed, READS // 2, odd=(0.02, 0.1, 0.5)[seed % 3]))
+            some, all_of_them = some + more, all_of_them + all_more
         except AssertionError:
             print(f"the twins differ: seed {seed}, {KINDS[seed % len(KINDS)]}")
             raise

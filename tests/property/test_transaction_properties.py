@@ -18,13 +18,21 @@ from tests.unit.broker.transaction_rig import COMMIT, PARKED, ROLLBACK, ROUND_MS
 offsets = st.integers(0, 60)
 
 
-@given(st.lists(st.one_of(offsets, st.tuples(st.just("forget below"), offsets)), max_size=80))
+@given(
+    st.lists(
+        st.one_of(offsets, st.tuples(st.just("forget below"), offsets), st.lists(offsets, max_size=12)),
+        max_size=80,
+    )
+)
 def test_offsets_in_ranges_are_a_set(steps: list[Any]) -> None:
     ranges, model = OffsetSet(), set[int]()
     for step in steps:
         if isinstance(step, tuple):
             ranges.forget_below(step[1])
             model = {offset for offset in model if offset >= step[1]}
+        elif isinstance(step, list):
+            ranges.add_all(sorted(step))
+            model.update(step)
         else:
             assert ranges.add(step) == (step not in model)
             model.add(step)
@@ -49,11 +57,18 @@ def test_any_op_body_is_read(body: bytes) -> None:
     assert all(0 <= offset < 10**19 for offset in decode_op_body(body))
 
 
-@given(st.lists(st.tuples(st.sampled_from(["end", "move", "op"]), st.lists(offsets, min_size=1, max_size=5)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["end", "end all", "move", "op"]), st.lists(offsets, min_size=1, max_size=5)), max_size=60
+    )
+)
 def test_positions_pass_what_is_over_and_nothing_else(steps: list[tuple[str, list[int]]]) -> None:
     ledger, over, ops, end = HalfLedger(), set[int](), list[list[int]](), 61
     for kind, listed in steps:
         match kind:
+            case "end all":
+                ledger.end_all(listed)
+                over.update(listed)
             case "end":
                 assert ledger.end(listed[0]) == (listed[0] not in over)
                 over.add(listed[0])
@@ -73,6 +88,7 @@ def test_positions_pass_what_is_over_and_nothing_else(steps: list[tuple[str, lis
             done += 1
         assert ledger.op_position == done
         assert all(ledger.is_over(offset) == (offset in over) for offset in range(end))
+        assert all(ledger.is_open_in_place(offset) == (offset not in over) for offset in range(end))
 
 
 # -- the whole service against a list

@@ -23,6 +23,7 @@ TWINS = (
     "store/_bulk_dispatch_c",
     "broker/hot/_headers_c",
     "broker/hot/_pull_c",
+    "broker/hot/_transactions_c",
     "broker/hot/_hot_c",
 )
 """Compiled modules of the package. They rely on each other, so all of them are used or none."""

@@ -247,6 +247,10 @@ class MessageStore:
         """
         return self.appender.new_plan()
 
+    def settle(self) -> None:
+        """The plan that somebody may have open is over when this returns."""
+        self.appender.settle()
+
     def new_rescue_plan(self) -> AppendPlan:
         """As new_plan(), also while the disk counts as too full: for what must be appended before room can be made."""
         over_ratio, self.state.over_ratio = self.state.over_ratio, None

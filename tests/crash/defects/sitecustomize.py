@@ -216,8 +216,10 @@ def hold_pulls_by_the_wall_clock() -> None:
 
 def show_a_half_at_once() -> None:
     """A half message is stored as an ordinary one."""
+    from gantry.broker.hot import _hot_py
     from gantry.broker.processor import send_message
 
+    _hot_py.common_half = lambda *send: None
     send_message.is_half = lambda properties, reconsume_times, delay_level: False
 
 
@@ -226,6 +228,7 @@ def answer_a_commit_before_it_is_stored() -> None:
     from gantry.broker.transaction.endings import Endings
     from gantry.store.status import PutStatus
 
+    _leave_ends_to_the_processor()
     commit_now = Endings._commit_now
 
     async def later(self: Endings, half: Any, topic: str, queue_id: int, target: int | None) -> PutStatus:
@@ -244,6 +247,12 @@ def answer_a_commit_before_it_is_stored() -> None:
         return PutStatus.PUT_OK
 
     Endings._commit_now = later  # type: ignore[method-assign]
+
+
+def _leave_ends_to_the_processor() -> None:
+    from gantry.broker.hot import _hot_py
+
+    _hot_py.lay_out_end = lambda *end: False
 
 
 def drop_a_half_after_its_last_check() -> None:
@@ -286,13 +295,21 @@ def begin_behind_the_halves_that_are_open() -> None:
 
 def commit_what_was_rolled_back() -> None:
     """A rollback is taken for a commit."""
+    from gantry.broker.hot import _hot_py
     from gantry.broker.transaction.endings import Endings
     from gantry.store.status import PutStatus
+
+    lay_out_end = _hot_py.lay_out_end
 
     async def commit(self: Endings, half: Any) -> PutStatus:
         return await self.commit(half)
 
+    def lay_out_commit(broker: Any, plan: Any, request: Any, takes: Any) -> bool:
+        request.ext_fields["commitOrRollback"] = "8"
+        return lay_out_end(broker, plan, request, takes)
+
     Endings.rollback = commit  # type: ignore[method-assign]
+    _hot_py.lay_out_end = lay_out_commit
 
 
 DEFECTS = {

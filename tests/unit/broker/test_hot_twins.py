@@ -14,7 +14,7 @@ from gantry.model import TopicConfig
 from gantry.protocol.remoting.command import SERIALIZE_JSON, SERIALIZE_ROCKETMQ, RemotingCommand, encode_command
 from gantry.protocol.remoting.frame import FRAME_BYTES_MAX, HEADER_BYTES_MAX
 from gantry.testing import settle
-from tests.hot_twins import compare, compiled_engine, rig_with_topics
+from tests.hot_twins import compare, compare_transactions, compiled_engine, rig_with_topics
 from tests.unit.broker.broker_rig import GROUP, BrokerRig, pull_request
 
 pytestmark = pytest.mark.skipif(ACCEL != "c", reason="the compiled core is not in use: there is nothing to compare")
@@ -49,6 +49,20 @@ async def test_ordinary_sends_are_all_taken() -> None:
                 rig.context.store.abort(plan.store_plan)
     finally:
         await rig.__aexit__()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_halves_and_their_ends_are_laid_out_alike(seed: int) -> None:
+    taken, tried = await compare_transactions(seed, 150)
+    assert taken > 0.4 * tried
+    assert (await compare_transactions(seed, 120, odd=0.5))[0] > 20
+
+
+async def test_halves_and_their_ends_roll_to_the_next_file_alike_and_fill_op_messages() -> None:
+    assert (await compare_transactions(80, 80, odd=0, mapped_file_size_commit_log=8192, transaction_op_msg_max_size=20))[
+        0
+    ] > 200
+    assert (await compare_transactions(81, 80, odd=0, broker_ip1="::1"))[0] > 200
 
 
 async def test_senders_and_brokers_with_long_addresses_are_the_same_too() -> None:

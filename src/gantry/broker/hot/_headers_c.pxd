@@ -4,7 +4,7 @@ from libc.string cimport memcpy
 
 from gantry.store._append_c cimport Found
 
-# Fields of a send, the required ones first; those of a pull use the same places.
+# Fields of a send, the required ones first; those of a pull and of an end of a transaction use the same places.
 cdef enum:
     GROUP = 0
     TOPIC = 1
@@ -32,11 +32,17 @@ cdef enum:
     MAX_BYTES = 11
     PROXY_CLIENT = 12
 
+    TABLE_OFFSET = 2
+    LOG_OFFSET = 3
+    OUTCOME = 4
+    MSG_ID = 5
+
     FIELD_COUNT = 13
     UNKNOWN = 99
 
     SEND_MESSAGE = 10
     PULL_MESSAGE = 11
+    END_TRANSACTION = 37
     SEND_MESSAGE_V2 = 310
     SEND_BATCH_MESSAGE = 320
 
@@ -74,6 +80,11 @@ cdef inline uint8_t* put4(uint8_t* p, uint32_t v) noexcept nogil:
     p[2] = <uint8_t>(v >> 8)
     p[3] = <uint8_t>v
     return p + 4
+
+
+cdef inline uint8_t* put8(uint8_t* p, uint64_t v) noexcept nogil:
+    put4(p, <uint32_t>(v >> 32))
+    return put4(p + 4, <uint32_t>v)
 
 
 cdef inline uint8_t* put_text(uint8_t* p, const char* text, Py_ssize_t size) noexcept nogil:

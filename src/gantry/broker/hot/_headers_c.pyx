@@ -119,6 +119,25 @@ cdef int pull_name(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     return UNKNOWN
 
 
+cdef int end_name(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    if n == 5:
+        if memcmp(p, "msgId", 5) == 0:
+            return MSG_ID
+    elif n == 13:
+        if memcmp(p, "producerGroup", 13) == 0:
+            return GROUP
+    elif n == 15:
+        if memcmp(p, "commitLogOffset", 15) == 0:
+            return LOG_OFFSET
+    elif n == 16:
+        if memcmp(p, "commitOrRollback", 16) == 0:
+            return OUTCOME
+    elif n == 20:
+        if memcmp(p, "tranStateTableOffset", 20) == 0:
+            return TABLE_OFFSET
+    return UNKNOWN
+
+
 cdef int long_name(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     if n == 5:
         if memcmp(p, "topic", 5) == 0:
@@ -171,11 +190,19 @@ cdef inline int name_of(int32_t code, const uint8_t* p, Py_ssize_t n) noexcept n
         return pull_name(p, n)
     if code == SEND_MESSAGE:
         return long_name(p, n)
+    if code == END_TRANSACTION:
+        return end_name(p, n)
     return short_name(p[0]) if n == 1 else UNKNOWN
 
 
 cdef inline bint is_served(int32_t code) noexcept nogil:
-    return code == SEND_MESSAGE_V2 or code == SEND_MESSAGE or code == SEND_BATCH_MESSAGE or code == PULL_MESSAGE
+    return (
+        code == SEND_MESSAGE_V2
+        or code == SEND_MESSAGE
+        or code == SEND_BATCH_MESSAGE
+        or code == PULL_MESSAGE
+        or code == END_TRANSACTION
+    )
 
 
 # --- binary headers

@@ -14,7 +14,9 @@ from libc.string cimport memcmp, memcpy, memmove
 from gantry.broker.hot._headers_c cimport (
     BATCH,
     BORN,
+    END_TRANSACTION,
     FLAG,
+    GROUP,
     MAX_RECONSUME,
     PROPERTIES,
     PULL_MESSAGE,
@@ -31,6 +33,7 @@ from gantry.broker.hot._headers_c cimport (
     has_high,
     is_true,
     put4,
+    put8,
     put_number,
     put_text,
     read_binary,
@@ -38,8 +41,9 @@ from gantry.broker.hot._headers_c cimport (
     read_number,
 )
 from gantry.broker.hot._pull_c cimport PullDesk
-from gantry.broker.hot.gates cimport pulls_are_common, sends_are_common
-from gantry.store._append_c cimport AppendPlan, Found, Laid, QueueTail, Scan, TopicRow, is_utf8, scan_properties
+from gantry.broker.hot._transactions_c cimport HalfText, TransactionDesk, scan_half
+from gantry.broker.hot.gates cimport ends_are_common, pulls_are_common, sends_are_common
+from gantry.store._append_c cimport AppendPlan, Found, Laid, Planned, QueueTail, Scan, TopicRow, is_utf8, scan_properties
 
 from gantry.errors import MessageIllegal, RemoteProtocolError
 from gantry.model import topic_config, topic_validator
@@ -47,11 +51,19 @@ from gantry.protocol.message.message_id import encode_host
 from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode
 from gantry.protocol.remoting.frame import Frame, FrameDecoder
 
+from ..transaction.half_message import HALF_TOPIC, MARKS_SIZE_MAX
+from ..transaction.planned import PlannedTransactions
 from ._hot_py import BATCH_COUNT_MAX, RARE_FLAGS
-from ._plan_py import SendSuffix, encoded_answer
+from ._plan_py import SendSuffix, encoded_answer, encoded_end_answer
+from ._transactions_py import COMMIT as _COMMIT
+from ._transactions_py import PREPARED as _PREPARED
 
 cdef int32_t _RARE_FLAGS = RARE_FLAGS
 cdef int32_t _BATCH_COUNT_MAX = BATCH_COUNT_MAX
+cdef int64_t PREPARED = _PREPARED
+cdef int64_t COMMIT = _COMMIT
+cdef bytes _HALF_TOPIC = HALF_TOPIC.encode()
+cdef Py_ssize_t HALF_PROPERTIES_MAX = 32767 - MARKS_SIZE_MAX
 cdef int _VERSION = CURRENT_VERSION
 cdef int _LANGUAGE = int(LanguageCode.PYTHON)
 cdef bytes _LANGUAGE_NAME = LanguageCode.PYTHON.name.encode()
@@ -228,9 +240,12 @@ cdef class HotPlan:
     cdef Py_ssize_t _count_capacity
     cdef list _lanes
     cdef readonly Py_ssize_t waiting_count
+    cdef readonly object transactions
+    cdef int _ends_are_common  # not asked yet: below 0
 
     def __cinit__(self):
         self.sections = []
+        self._ends_are_common = -1
 
     def __dealloc__(self):
         free(self._replies)
@@ -254,7 +269,10 @@ cdef class HotPlan:
             for i in range(first, end):
                 reply = &self._replies[i]
                 if chosen < 0 or reply.waits == chosen:
-                    parts.append(encoded_answer(self.suffix, reply.opaque, reply.serialize_type, code, remark, {}))
+                    if reply.count:
+                        parts.append(encoded_answer(self.suffix, reply.opaque, reply.serialize_type, code, remark, {}))
+                    else:
+                        parts.append(encoded_end_answer(reply.opaque, reply.serialize_type, code, remark))
             return b"".join(parts)
         if first >= end:
             return b""
@@ -279,6 +297,9 @@ cdef class HotPlan:
             for i in range(first, end):
                 reply = &self._replies[i]
                 if chosen >= 0 and reply.waits != chosen:
+                    continue
+                if not reply.count:
+                    p = write_end_answer(p, reply, code)
                     continue
                 if reply.serialize_type == 0 and not is_plain(
                     self.store_plan.text_at(reply.unique_range, reply.unique_at), reply.unique_size
@@ -387,6 +408,8 @@ cdef class HotPlan:
         return p
 
     cdef bytes _slow_answer(self, Reply* reply, int code):
+        if not reply.count:
+            return encoded_end_answer(reply.opaque, reply.serialize_type, code)
         cdef bytes unique = PyBytes_FromStringAndSize(
             <char*>self.store_plan.text_at(reply.unique_range, reply.unique_at), reply.unique_size
         )
@@ -420,7 +443,7 @@ cdef class HotPlan:
         reply.queue_id = queue_id
         reply.first = <int32_t>first
         reply.count = <int32_t>(self.store_plan.count - first)
-        reply.unique_range = self.store_plan._records[first].range_number
+        reply.unique_range = self.store_plan._records[first].range_number if reply.count else 0
         reply.unique_at = unique_at
         reply.unique_size = <int32_t>unique_size
         reply.serialize_type = serialize_type
@@ -428,6 +451,10 @@ cdef class HotPlan:
         self.reply_count += 1
         if waits:
             self.waiting_count += 1
+        return 0
+
+    cdef int _add_end_reply(self, Header* header, uint8_t serialize_type) except -1:
+        self._add_reply(header, serialize_type, 0, self.store_plan.count, True, 0, 0)
         return 0
 
     cdef int _count(self, Lane lane, int32_t queue_id, int64_t messages, int64_t size, int64_t number) except -1:
@@ -461,6 +488,34 @@ cdef class HotPlan:
         count.bytes += size
         count.requests += 1
         return 0
+
+
+cdef uint8_t* write_end_answer(uint8_t* begin, Reply* reply, int code) noexcept:
+    """An answer that has no fields, as the codecs write it."""
+    cdef uint8_t* p = begin + PREFIX
+    if reply.serialize_type == 0:
+        p = put_text(p, '{"code":', 8)
+        p = put_number(p, code)
+        p = put_text(p, ',"flag":1,"language":"', 22)
+        p = put_text(p, PyBytes_AS_STRING(_LANGUAGE_NAME), PyBytes_GET_SIZE(_LANGUAGE_NAME))
+        p = put_text(p, '","opaque":', 11)
+        p = put_number(p, reply.opaque)
+        p = put_text(p, ',"serializeTypeCurrentRPC":"JSON","version":', 44)
+        p = put_number(p, _VERSION)
+        p = put_text(p, '}', 1)
+    else:
+        p[0] = <uint8_t>(code >> 8)
+        p[1] = <uint8_t>code
+        p[2] = <uint8_t>_LANGUAGE
+        p[3] = <uint8_t>(_VERSION >> 8)
+        p[4] = <uint8_t>_VERSION
+        p = put4(p + 5, <uint32_t>reply.opaque)
+        p = put4(p, 1)
+        p = put4(p, 0)
+        p = put4(p, 0)
+    put4(begin, <uint32_t>(p - begin - 4))
+    put4(begin + 4, <uint32_t>(p - begin - PREFIX) | (<uint32_t>reply.serialize_type << 24))
+    return p
 
 
 cdef bint is_plain(const uint8_t* p, Py_ssize_t size) noexcept nogil:
@@ -501,7 +556,11 @@ cdef class HotEngine:
     cdef bytes _store_host
     cdef int64_t _batch_bytes_max
     cdef PullDesk _desk
+    cdef TransactionDesk _transactions
+    cdef Lane _half_lane
     cdef readonly int64_t pulls_answered
+    cdef readonly int64_t halves_taken
+    cdef readonly int64_t ends_taken
 
     def __cinit__(self):
         self.name = "c"
@@ -512,6 +571,7 @@ cdef class HotEngine:
         self._broker = broker
         self._suffix = SendSuffix()
         self._desk = PullDesk(broker)
+        self._transactions = TransactionDesk(broker)
 
     def __dealloc__(self):
         free(self._scratch)
@@ -639,7 +699,9 @@ cdef class HotEngine:
                     break
                 served = False
                 if born is not None and self._read_header(p[at + 4], p + at + PREFIX, header_size, &header):
-                    if header.code != PULL_MESSAGE:
+                    if header.code == END_TRANSACTION:
+                        served = self._end(plan, p[at + 4], &header)
+                    elif header.code != PULL_MESSAGE:
                         served = self._send(
                             plan, p[at + 4], &header, p + at + PREFIX + header_size, <Py_ssize_t>(total - 4 - header_size), born
                         )
@@ -818,7 +880,17 @@ cdef class HotEngine:
         if header.field[MAX_RECONSUME].at != NULL and not read_number(&header.field[MAX_RECONSUME], &ignored, 9):
             return False
         if flags & _RARE_FLAGS:
-            return False
+            if flags & _RARE_FLAGS != PREPARED or header.code == SEND_BATCH_MESSAGE or is_true(&header.field[BATCH]):
+                return False
+            laid.flag = <int32_t>flag
+            laid.sys_flag = <int32_t>(flags & ~PREPARED)
+            laid.reconsume_times = <int32_t>reconsume
+            laid.born_timestamp = born_timestamp
+            laid.born_host = <const uint8_t*>PyBytes_AS_STRING(born)
+            laid.born_host_size = PyBytes_GET_SIZE(born)
+            laid.body = body
+            laid.body_size = body_size
+            return self._half(plan, serialize_type, header, queue_id, &laid)
         scan_properties(text.at, text.size, &scan)
         if scan.rare or not scan.names_unique or scan.unique.at == NULL:
             return False
@@ -907,6 +979,154 @@ cdef class HotEngine:
                 header, serialize_type, <int32_t>queue_id, first, waits, at + (scan.unique.at - text.at), scan.unique.size
             )
         return True
+
+    # -- transactions
+
+    cdef bint _half(self, HotPlan plan, uint8_t serialize_type, Header* header, int64_t queue_id, Laid* laid) except -1:
+        """Lays out a half for this queue of its topic; False leaves the frame to others, and the plan as it was."""
+        cdef HalfText half
+        cdef Found* text = &header.field[PROPERTIES]
+        cdef Lane lane, half_lane
+        cdef QueueTail queue
+        cdef AppendPlan store_plan
+        cdef Py_ssize_t first
+        cdef bint waits
+        if not scan_half(text.at, text.size, &half) or half.not_from_senders or half.unique.at == NULL or not is_true(&half.mark):
+            return False
+        if not self._transactions.accepts_halves() or not self._accepts(plan):
+            return False
+        lane = self._lane(&header.field[TOPIC], plan.number)
+        if lane is None or queue_id >= QUEUE_ID_END or (queue_id >= lane.write_queue_nums and queue_id >= lane.read_queue_nums):
+            return False
+        half_lane = self._half_lane
+        if half_lane is None:
+            half_lane = self._half_lane = self._new_lane(_HALF_TOPIC)
+            if half_lane is None:
+                return False
+        store_plan = self._open(plan, half_lane)
+        if store_plan is None:
+            return False
+        laid.own = text.at
+        laid.own_size = text.size
+        laid.own_open = text.at[text.size - 1] != 2
+        laid.shared = self._transactions.marks(
+            self._suffix_bytes, &half, &header.field[GROUP], &header.field[TOPIC], queue_id, &laid.shared_size
+        )
+        if laid.own_size + laid.own_open + laid.shared_size > HALF_PROPERTIES_MAX or not store_plan.fits(
+            laid.body_size, laid.own_size + laid.own_open + laid.shared_size, half_lane.row
+        ):
+            return False
+        if half_lane.slot_count <= queue_id:
+            half_lane.reserve(<Py_ssize_t>queue_id + 1)
+        queue = self._transactions.half_queue()
+        # From here on nothing refuses it.
+        laid.store_host = <const uint8_t*>PyBytes_AS_STRING(self._store_host)
+        laid.store_host_size = PyBytes_GET_SIZE(self._store_host)
+        laid.queue_id = 0
+        laid.unique = half.unique
+        laid.tags = half.tags
+        laid.keys = half.keys
+        waits = half.wait.at == NULL or is_true(&half.wait)
+        if half_lane.slots[queue_id].plan_number != plan.number:
+            store_plan.keep(queue)
+        first = store_plan.count
+        store_plan.lay_out(half_lane.row, queue, laid)
+        if waits:
+            store_plan.must_wait = True
+        plan.message_count += 1
+        plan._count(half_lane, <int32_t>queue_id, 1, store_plan._records[first].size, plan.number)
+        if not header.flag & 2:
+            plan._add_reply(
+                header, serialize_type, <int32_t>queue_id, first, waits,
+                store_plan._records[first].properties_at + (half.unique.at - text.at), half.unique.size,
+            )
+        halves = self._planned(plan).halves
+        halves[lane.name] = halves.get(lane.name, 0) + 1
+        self.halves_taken += 1
+        return True
+
+    cdef bint _end(self, HotPlan plan, uint8_t serialize_type, Header* header) except -1:
+        """Lays out what one end of a transaction asks for; False leaves the frame to others, and the plan as it was."""
+        cdef HalfText half
+        cdef Laid laid
+        cdef Lane lane
+        cdef QueueTail queue
+        cdef AppendPlan store_plan
+        cdef Planned* record
+        cdef int64_t outcome, queue_offset, physical_offset, half_ms
+        cdef Py_ssize_t first
+        if not self._transactions.find(header, &half, &laid, &outcome, &queue_offset, &physical_offset):
+            return False
+        if plan._ends_are_common < 0:
+            plan._ends_are_common = ends_are_common(self._broker)
+        if not plan._ends_are_common or not self._accepts(plan) or not self._transactions.is_open(queue_offset):
+            return False
+        planned = self._planned(plan)
+        if queue_offset in planned.ended:
+            return False
+        lane = self._lane(&half.real_topic, plan.number)
+        if lane is None or laid.queue_id >= QUEUE_ID_END or (
+            laid.queue_id >= lane.write_queue_nums and laid.queue_id >= lane.read_queue_nums
+        ):
+            return False
+        store_plan = self._open(plan, lane)
+        if store_plan is None or not store_plan.fits(laid.body_size, laid.own_size, lane.row):
+            return False
+        first = store_plan.count
+        if outcome == COMMIT:
+            queue = self._queue_of(lane, laid.queue_id)
+            store_plan.lay_out(lane.row, queue, &laid)
+            record = &store_plan._records[first]
+            record.transaction_type = <int32_t>COMMIT
+            # The place of its half in the log, in front of the length of its body.
+            put8(
+                store_plan._rules._buffer + store_plan._used - record.size
+                + 60 + laid.born_host_size + laid.store_host_size,
+                physical_offset,
+            )
+            store_plan.must_wait = True
+            plan._count(lane, laid.queue_id, 1, record.size, plan.number)
+            half_ms = store_plan.store_timestamp - laid.born_timestamp
+            if half_ms < 0:
+                half_ms -= 999
+            key = (lane.name, half_ms // 1000)
+            planned.committed[key] = planned.committed.get(key, 0) + 1
+        else:
+            planned.rolled_back[lane.name] = planned.rolled_back.get(lane.name, 0) + 1
+        planned.ended[queue_offset] = None
+        plan.message_count += 1
+        if not header.flag & 2:
+            plan._add_end_reply(header, serialize_type)
+        self.ends_taken += 1
+        return True
+
+    cdef object _planned(self, HotPlan plan):
+        if plan.transactions is None:
+            plan.transactions = PlannedTransactions()
+        return plan.transactions
+
+    cdef AppendPlan _open(self, HotPlan plan, Lane lane):
+        """The plan's own of the store; the lane has its row then. None when messages of its topic cannot be stored."""
+        if plan.store_plan is None:
+            # Whether something is laid out in it or not, the caller ends it.
+            plan.store_plan = self._broker.store.appender.new_plan()
+        if lane.row is None:
+            try:
+                lane.row = plan.store_plan._rules.row(lane.name)
+            except MessageIllegal:
+                return None
+        return plan.store_plan
+
+    cdef QueueTail _queue_of(self, Lane lane, int64_t queue_id):
+        cdef QueueTail queue
+        if lane.slot_count <= queue_id:
+            lane.reserve(<Py_ssize_t>queue_id + 1)
+        queue = <QueueTail>lane.queues[<Py_ssize_t>queue_id]
+        if queue is None:
+            queue = self._queues.find_or_create(lane.name, queue_id)
+            lane.queue_changes = self._queues.changes
+            lane.queues[<Py_ssize_t>queue_id] = queue
+        return queue
 
     cdef int _more_scans(self) except -1:
         cdef Py_ssize_t count = max(64, 2 * self._scan_count)

@@ -24,8 +24,10 @@ from gantry.protocol.remoting.header.send_message import SendMessageRequestHeade
 from gantry.protocol.remoting.header.send_message_v2 import SendMessageRequestHeaderV2
 from gantry.store.append import COMMON_PROPERTIES_MAX
 
-from ._plan_py import HotPlan, Lane, SendSuffix
+from ..transaction.half_message import HALF_TOPIC, QUEUE_ID
+from ._plan_py import HotPlan, Lane, SendSuffix, plain_number
 from ._shapes_py import SHAPE_BYTES_MAX, SendShape, shape_of
+from ._transactions_py import PREPARED, common_half, lay_out_end
 from .gates import sends_are_common
 
 if TYPE_CHECKING:
@@ -53,9 +55,10 @@ _PLAIN_TOPIC = re.compile(rb"[%|a-zA-Z0-9_-]+\Z")
 _SEND = int(RequestCode.SEND_MESSAGE)
 _SEND_V2 = int(RequestCode.SEND_MESSAGE_V2)
 _SEND_BATCH = int(RequestCode.SEND_BATCH_MESSAGE)
+_END = int(RequestCode.END_TRANSACTION)
 _SEND_CODES = frozenset({_SEND, _SEND_V2, _SEND_BATCH})
-_BINARY_CODES = tuple(code.to_bytes(2, "big") for code in sorted(_SEND_CODES))
-_JSON_CODES = (b'"code":310', b'"code":320', b'"code":10,', b'"code":10}')
+_BINARY_CODES = tuple(code.to_bytes(2, "big") for code in sorted({*_SEND_CODES, _END}))
+_JSON_CODES = (b'"code":310', b'"code":320', b'"code":10,', b'"code":10}', b'"code":37,', b'"code":37}')
 
 RARE_FLAGS = sys_flag.TRANSACTION_MASK | sys_flag.INNER_BATCH | sys_flag.NEED_UNWRAP
 _UNIQ = message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX.encode()
@@ -92,6 +95,7 @@ class _Names(NamedTuple):
     reconsume_times: str
     batch: str
     queue_nums: str
+    producer_group: str
     max_reconsume_times: str
     required: frozenset[str]
 
@@ -106,6 +110,7 @@ _LONG_NAMES = _Names(
     "reconsumeTimes",
     "batch",
     "defaultTopicQueueNums",
+    "producerGroup",
     "maxReconsumeTimes",
     frozenset(spec.wire_name for spec in SendMessageRequestHeader.FIELDS if spec.required),
 )
@@ -119,6 +124,7 @@ _SHORT_NAMES = _Names(
     "j",
     "m",
     "d",
+    "a",
     "l",
     frozenset(spec.wire_name for spec in SendMessageRequestHeaderV2.FIELDS if spec.required),
 )
@@ -382,23 +388,54 @@ class HotEngine:
         except RemoteProtocolError:
             return False  # the processors, too, will find out, and end the connection
         code, fields = request.code, request.ext_fields
+        if code == _END:
+            return lay_out_end(self._broker, plan, request, self._takes)
         if code not in _SEND_CODES or fields is None or request.is_response:
             return False
         names = _LONG_NAMES if code == _SEND else _SHORT_NAMES
         try:
             name, properties_text = fields[names.topic], fields[names.properties]
-            queue_id = _number(fields[names.queue_id])
-            flags = _number(fields[names.sys_flag])
-            flag = _number(fields[names.flag])
-            reconsume_times = _number(fields.get(names.reconsume_times, "0"))
-            born_timestamp = _number(fields[names.born_timestamp], 18)
-            _number(fields[names.queue_nums])
-            _number(fields.get(names.max_reconsume_times, "0"))
+            queue_id = plain_number(fields[names.queue_id])
+            flags = plain_number(fields[names.sys_flag])
+            flag = plain_number(fields[names.flag])
+            reconsume_times = plain_number(fields.get(names.reconsume_times, "0"))
+            born_timestamp = plain_number(fields[names.born_timestamp], 18)
+            plain_number(fields[names.queue_nums])
+            plain_number(fields.get(names.max_reconsume_times, "0"))
         except (KeyError, ValueError):
             return False  # missing, malformed or unusual: the processors know what to say
         broker = self._broker
-        if flags & RARE_FLAGS or not properties_text or not fields.keys() >= names.required or not self._takes(name, queue_id):
+        batch = code == _SEND_BATCH or fields.get(names.batch, "").lower() == "true"
+        half = None
+        if flags & RARE_FLAGS:
+            if flags & RARE_FLAGS != PREPARED or batch or broker.config.reject_transaction_message:
+                return False
+            half = common_half(properties_text, name, queue_id, fields.get(names.producer_group, ""), suffix.properties)
+            if half is None:
+                return False
+            flags &= ~PREPARED
+        if not properties_text or not fields.keys() >= names.required or not self._takes(name, queue_id):
             return False
+        if half is not None:
+            message = StoreMessage(
+                HALF_TOPIC,
+                QUEUE_ID,
+                frame.body,
+                half.properties,
+                flag,
+                flags,
+                born_timestamp,
+                born_host,
+                broker.store_host,
+                reconsume_times,
+                0,
+                half.waits,
+            )
+            if not self._lay_out(plan, request, [message], half.unique_key.encode("utf-8", "replace"), queue_id, HALF_TOPIC):
+                return False
+            planned = plan.of_transactions()
+            planned.halves[name] = planned.halves.get(name, 0) + 1
+            return True
         properties = properties_text.encode("utf-8", "surrogatepass")
         if _UNIQ_NAME not in properties:
             return False
@@ -431,28 +468,41 @@ class HotEngine:
                 waits,
             )
         ]
-        batch = code == _SEND_BATCH or fields.get(names.batch, "").lower() == "true"
         if batch:
             members = self._members(frame.body, messages[0])
             if members is None:
                 return False
             messages = members
-        store_plan = plan.store_plan or broker.store.appender.new_plan()
+        # Text that is not whole is answered as the codecs would write it.
+        unique_text = unique_key.decode("utf-8", "replace").encode()
+        if not self._lay_out(plan, request, messages, unique_text, queue_id, name):
+            return False
+        if not batch:
+            self._learn(request, frame.header)
+        return True
+
+    def _lay_out(
+        self,
+        plan: HotPlan,
+        request: RemotingCommand,
+        messages: list[StoreMessage],
+        unique_text: bytes,
+        queue_id: int,
+        stored_topic: str,
+    ) -> bool:
+        """The messages of one send, and its answer; `queue_id` is what the sender asked for. False: the plan is as it was."""
+        store_plan = plan.store_plan or self._broker.store.appender.new_plan()
         plan.store_plan = store_plan
         try:
             records = [store_plan.add(messages[0])] if len(messages) == 1 else store_plan.add_batch(messages)
         except MessageIllegal:
             return False
         if not request.is_oneway:
-            # Text that is not whole is answered as the codecs would write it.
-            unique_text = unique_key.decode("utf-8", "replace").encode()
             opaque = (request.opaque & 0xFFFFFFFF).to_bytes(4, "big")
-            number = len(plan.places)
-            plan.replies.append((opaque, frame.serialize_type, queue_id, number, len(records), unique_text, waits))
+            waits = messages[0].wait_store_ok
+            plan.replies.append((opaque, request.serialize_type, queue_id, len(plan.places), len(records), unique_text, waits))
         plan.places += [(record.queue_offset, record.physical_offset, record.size) for record in records]
-        plan.topics.append((name, queue_id, len(records), sum(record.size for record in records), 1))
-        if not batch:
-            self._learn(request, frame.header)
+        plan.topics.append((stored_topic, queue_id, len(records), sum(record.size for record in records), 1))
         return True
 
     def _members(self, body: bytes, shared: StoreMessage) -> list[StoreMessage] | None:
@@ -471,13 +521,6 @@ class HotEngine:
                     return None
             messages.append(shared._replace(body=member_body, flag=flag, properties=join_properties(own, shared.properties)))
         return messages
-
-
-def _number(text: str, digits_max: int = 9) -> int:
-    """A number of plain digits; nine of them fit 32 bits however it is used. Raises: ValueError otherwise."""
-    if len(text) > digits_max or not (text.isdecimal() and text.isascii()):
-        raise ValueError(text)
-    return int(text)
 
 
 def _may_be_send(frame: Frame) -> bool:

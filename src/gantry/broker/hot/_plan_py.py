@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gantry.model import message_const
 from gantry.protocol.message.message_id import encode_host
-from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode
+from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode, ResponseCode
 from gantry.protocol.remoting.command import (
     FLAG_RESPONSE,
     SERIALIZE_JSON,
@@ -17,6 +17,9 @@ from gantry.protocol.remoting.command import (
     encode_command,
 )
 from gantry.protocol.remoting.frame import PREFIX_BYTES
+
+from ..transaction.endings import SERVICE_NOT_AVAILABLE as END_NOT_AVAILABLE
+from ..transaction.planned import PlannedTransactions
 
 if TYPE_CHECKING:
     from gantry.errors import RemoteProtocolError
@@ -35,7 +38,8 @@ _PATTERNS_MAX = 1024
 
 Reply = tuple[bytes, int, int, int, int, bytes, bool]
 """What is to be said to one send once its plan is real: opaque as in a binary header, serialization, queue id, number of its
-first record in the plan, how many it has, unique key (UTF-8), whether it waits for the disk"""
+first record in the plan, how many it has (0: it is the end of a transaction), unique key (UTF-8), whether it waits for the
+disk"""
 
 
 class SendSuffix:
@@ -218,6 +222,19 @@ def _with_holes(answer: bytes, holes: tuple[tuple[int, int, bytes], ...]) -> byt
     return b"".join(parts)
 
 
+def encoded_end_answer(opaque: int, serialize_type: int, code: int, remark: str | None = None) -> bytes:
+    """An answer to the end of a transaction as the codecs write it."""
+    if code == ResponseCode.SERVICE_NOT_AVAILABLE:
+        remark = END_NOT_AVAILABLE
+    return encode_command(
+        RemotingCommand(code, opaque=opaque, flag=FLAG_RESPONSE, remark=remark, serialize_type=serialize_type)
+    )
+
+
+NO_PLACE = (0, 0, 0)
+"""Of what stores nothing itself."""
+
+
 class Lane:
     """A queue that sends of a plan go to, and how many went the shortest way."""
 
@@ -232,15 +249,16 @@ class Lane:
 
 
 class HotPlan:
-    """The common sends of one turn of the loop, of all connections.
+    """The common sends of one turn of the loop, of all connections, and the ends of transactions.
 
     `store_plan` is what is to be written, None for nothing yet. `sections` has, for each read with sends that want an answer,
     (channel, first reply, end of its replies). `places` says where each record lies: queue offset, physical offset, size.
     `topics` has (topic, queue id, messages, bytes, requests) for the counters; what went into a lane is counted there.
-    `failure` is what was wrong with the bytes behind the frames of the last read.
+    What it does for transactions is in `transactions`. `failure` is what was wrong with the bytes behind the frames of the
+    last read.
     """
 
-    __slots__ = ("failure", "lanes", "places", "replies", "sections", "store_plan", "suffix", "topics")
+    __slots__ = ("failure", "lanes", "places", "replies", "sections", "store_plan", "suffix", "topics", "transactions")
 
     def __init__(self) -> None:
         self.store_plan: AppendPlan | None = None
@@ -253,6 +271,13 @@ class HotPlan:
         """By topic and queue id as they stand in headers; None for what goes the long way."""
         self.suffix: SendSuffix | None = None
         """Set when the first send of the plan may take the short way."""
+        self.transactions: PlannedTransactions | None = None
+        """None as long as there is nothing of that kind in the plan."""
+
+    def of_transactions(self) -> PlannedTransactions:
+        if self.transactions is None:
+            self.transactions = PlannedTransactions()
+        return self.transactions
 
     @property
     def message_count(self) -> int:
@@ -280,6 +305,8 @@ class HotPlan:
             return b"".join(
                 [
                     encoded_answer(suffix, int.from_bytes(reply[0], "big", signed=True), reply[1], code, remark, {})
+                    if reply[4]
+                    else encoded_end_answer(int.from_bytes(reply[0], "big", signed=True), reply[1], code, remark)
                     for reply in chosen
                 ]
             )
@@ -287,6 +314,9 @@ class HotPlan:
         places, patterns = self.places, suffix.patterns
         for reply in chosen:
             opaque, serialize_type, queue_id, number, count, unique_key, _ = reply
+            if not count:
+                found.append(encoded_end_answer(int.from_bytes(opaque, "big", signed=True), serialize_type, code))
+                continue
             is_binary = serialize_type == SERIALIZE_ROCKETMQ
             if count != 1 or not (is_binary or (suffix.is_plain and (unique_key.isalnum() or _plain(unique_key.decode())))):
                 found.append(self._stored(reply, suffix, code))
@@ -328,3 +358,10 @@ class HotPlan:
 def _plain(text: str) -> bool:
     """Stands in a JSON string as it is."""
     return text.isascii() and text.replace("-", "").replace("_", "").isalnum()
+
+
+def plain_number(text: str, digits_max: int = 9) -> int:
+    """A number of plain digits; nine of them fit 32 bits however it is used. Raises: ValueError otherwise."""
+    if len(text) > digits_max or not (text.isdecimal() and text.isascii()):
+        raise ValueError(text)
+    return int(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gantry.model import perm_name
+from gantry.store import PutStatus
 
 if TYPE_CHECKING:
     from ..context import BrokerContext
@@ -23,6 +24,11 @@ def sends_are_common(broker: BrokerContext) -> bool:
         or broker.waiting_sends.full
         or broker.store.state.reason is not None
     )
+
+
+def ends_are_common(broker: BrokerContext) -> bool:
+    """Whether ends of transactions may, beside what sends ask: nobody has to hear of copies that are missing."""
+    return not broker.config.is_slave and broker.replicas.weak_status is PutStatus.PUT_OK
 
 
 def pulls_are_common(broker: BrokerContext) -> bool:

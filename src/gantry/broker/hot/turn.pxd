@@ -13,6 +13,7 @@ cdef class HotTurn:
     cdef object _call_soon
     cdef object _clock
     cdef object _stats
+    cdef object _transactions
     cdef object _long_polling
     cdef bint _scheduled
     cdef int64_t _alone_count

@@ -62,6 +62,7 @@ class HotTurn:
         "_long_polling",
         "_scheduled",
         "_stats",
+        "_transactions",
         "engine",
         "plan",
     )
@@ -75,6 +76,7 @@ class HotTurn:
         self._clock = broker.clock
         self._stats = broker.stats
         self._long_polling = broker.long_polling
+        self._transactions = broker.transactions.turn
         self._alone_count = 0
         self._ended_ns = 0
         self._last_channel: Channel | None = None
@@ -125,7 +127,10 @@ class HotTurn:
         assert store_plan is not None
         began_ns = self._clock.monotonic_ns()
         self._look_for_company(plan.sections, began_ns)
+        planned = plan.transactions
         try:
+            if planned is not None:
+                self._transactions.lay_out_ops(planned, store_plan)
             appender.write(store_plan)
         except StoreError as error:
             appender.abort(store_plan)
@@ -133,7 +138,13 @@ class HotTurn:
                 log.error("%d messages were not stored: %s", plan.message_count, error)
             self._refuse(plan)
             return
+        except BaseException:
+            appender.abort(store_plan)
+            self._refuse(plan)
+            raise
         appender.commit(store_plan)
+        if planned is not None:
+            self._transactions.carried_out(planned)
         ended_ns = self._ended_ns = self._clock.monotonic_ns()
         self._stats.put_elapsed((ended_ns - began_ns) // 1_000_000, plan.message_count)
         if self._busy_poll is not None:

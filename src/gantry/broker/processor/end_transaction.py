@@ -16,7 +16,7 @@ from gantry.runtime.remoting_server import RequestContext
 from gantry.store import PutStatus
 
 from ..transaction.check import comes_too_late
-from ..transaction.endings import NOT_FOUND
+from ..transaction.endings import NOT_FOUND, SERVICE_NOT_AVAILABLE
 from ..transaction.half_message import Half
 from . import put_answer
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ..context import BrokerContext
 
 log = logging.getLogger(__name__)
-
-SERVICE_NOT_AVAILABLE = "Service not available now."
 
 
 class EndTransactionProcessor:

@@ -171,6 +171,8 @@ class CheckService:
         self, todo: list[tuple[Half, StoreMessage | None, Verdict]], *, rescue: bool = False
     ) -> tuple[AppendPlan | None, list[tuple[Half, StoreMessage, PlannedRecord]]]:
         """Appends what was decided, in one plan; returns it with those to ask for. Raises: StoreError, nothing changed then."""
+        # What the open plan of the turn ends is over.
+        self._store.settle()
         todo = [each for each in todo if not self._ledger.is_over(each[0].view.queue_offset)]
         over = [half for half, message, _ in todo if message is None]
         to_append = [(half, message, verdict) for half, message, verdict in todo if message is not None]

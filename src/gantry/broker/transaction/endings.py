@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NOT_FOUND = "Find prepared transaction message failed"
+SERVICE_NOT_AVAILABLE = "Service not available now."
 
 
 class Endings:
@@ -78,13 +79,19 @@ class Endings:
         self._over(half, target)
         self._metrics.rolled_back(half.real_topic)
         plan = await self._ops.write_soon()
-        waiting = None if plan is None else self._store.durable(plan)
+        if plan is None:
+            # It was told meanwhile, with a full batch or in the plan of a turn.
+            safe = not self._store.config.is_sync_flush or await self._store.flush()
+            return PutStatus.PUT_OK if safe else PutStatus.FLUSH_DISK_TIMEOUT
+        waiting = self._store.durable(plan)
         return PutStatus.PUT_OK if waiting is None else await waiting
 
     # -- inside
 
     def _open_target(self, half: Half) -> int | None:
         """The place in the queue at which this half is open; None when this process does not know one."""
+        # What the open plan of the turn ends is over.
+        self._store.settle()
         target = self._ledger.newest(half.view.queue_offset)
         return None if self._ledger.is_over(target) else target
 
@@ -134,4 +141,5 @@ class Endings:
     async def _late_target(self, half: Half) -> int | None:
         """Where the half went on, by the index; None when it did not, or is over there as well."""
         newest = self._ledger.newest(await self._copies.newest_offset(half))
+        self._store.settle()
         return None if self._ledger.is_over(newest) else newest

@@ -38,6 +38,15 @@ class HalfLedger:
         """This half is over; False when it was already."""
         return offset >= self.position and self._over.add(offset)
 
+    def end_all(self, offsets: Iterable[int]) -> None:
+        """These halves are over."""
+        position = self.position
+        self._over.add_all(offset for offset in sorted(offsets) if offset >= position)
+
+    def is_open_in_place(self, offset: int) -> bool:
+        """This half is open where its sender knows it: it was not appended again, and it was counted."""
+        return not (offset < self.position or offset in self._moved or offset in self._over or offset in self.uncounted)
+
     def move(self, offset: int, to: int) -> None:
         """This half was appended again and goes on at `to`."""
         self.end(offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 
 
 class OffsetSet:
@@ -45,6 +46,33 @@ class OffsetSet:
             starts.insert(place + 1, offset)
             ends.insert(place + 1, offset + 1)
         return True
+
+    def add_all(self, offsets: Iterable[int]) -> None:
+        """Adds offsets that are given in ascending order: neighbours that are new cost one search together."""
+        first = stop = -1
+        for offset in offsets:
+            if offset == stop:
+                stop += 1
+                continue
+            if first < stop:
+                self._add_range(first, stop)
+            first, stop = offset, offset + 1
+        if first < stop:
+            self._add_range(first, stop)
+
+    def _add_range(self, first: int, stop: int) -> None:
+        starts, ends = self._starts, self._ends
+        place = bisect_right(starts, first)
+        begin = place
+        if place and ends[place - 1] >= first:
+            begin -= 1
+            first = starts[begin]
+        end = begin
+        while end < len(starts) and starts[end] <= stop:
+            stop = max(stop, ends[end])
+            end += 1
+        starts[begin:end] = (first,)
+        ends[begin:end] = (stop,)
 
     def first_missing(self, offset: int) -> int:
         """The first offset from this one on that is not in the set."""

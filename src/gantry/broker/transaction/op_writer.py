@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from gantry.errors import StoreError
@@ -55,6 +55,37 @@ class OpWriter:
         elif self._timer is None:
             self._timer = self._clock.call_later(self._config.transaction_op_batch_interval, self._try_write)
 
+    def add_all(self, offsets: Collection[int]) -> None:
+        """As add() for each."""
+        self._offsets += offsets
+        self._size += _size_of(offsets)
+        if self._size >= self._config.transaction_op_msg_max_size:
+            self._try_write()
+        elif self._timer is None:
+            self._timer = self._clock.call_later(self._config.transaction_op_batch_interval, self._try_write)
+
+    def is_full_with(self, offsets: Collection[int]) -> bool:
+        """With these, a batch would not wait any longer."""
+        return self._size + _size_of(offsets) >= self._config.transaction_op_msg_max_size
+
+    def lay_out(self, plan: AppendPlan, more: Iterable[int]) -> list[int]:
+        """Lays out op messages with all that was added and `more` in a plan of others; told() follows when that is real.
+
+        Returns: their queue offsets.
+        """
+        bodies = encode_op_bodies([*self._offsets, *more], self._config.transaction_op_msg_max_size)
+        host, now_ms = self._host(), self._clock.now_ms()
+        return [plan.add(op_message(body, host, now_ms)).queue_offset for body in bodies]
+
+    def told(self, op_offsets: Iterable[int], more: Iterable[int]) -> None:
+        """What lay_out() laid out is in the op queue."""
+        self.cancel()
+        highest = max([*self._offsets, *more])
+        for op_offset in op_offsets:
+            # All are done with when the last is; a finer account would gain nothing.
+            self._ledger.take_op(op_offset, (highest,))
+        self._offsets, self._size = [], 0
+
     def write_soon(self) -> asyncio.Future[AppendPlan | None]:
         """Everything added so far is written within this turn of the loop; the plan it was written with, for its durability.
 
@@ -68,25 +99,20 @@ class OpWriter:
 
     def write(self) -> AppendPlan | None:
         """Writes what is pending; None when nothing is. Raises: StoreError, and all is as before then."""
+        # Ends of the open plan may be added here, or tell all there is.
+        self._store.settle()
         self.cancel()
         if not self._offsets:
             return None
-        bodies = encode_op_bodies(self._offsets, self._config.transaction_op_msg_max_size)
-        host, now_ms = self._host(), self._clock.now_ms()
         plan = self._store.new_plan()
         try:
-            planned = [plan.add(op_message(body, host, now_ms)) for body in bodies]
+            op_offsets = self.lay_out(plan, ())
             self._store.write(plan)
         except BaseException:
             self._store.abort(plan)
             raise
         self._store.commit(plan)
-        first = planned[0].queue_offset
-        highest = max(self._offsets)
-        for place in range(len(bodies)):
-            # All are done with when the last is; a finer account would gain nothing.
-            self._ledger.take_op(first + place, (highest,))
-        self._offsets, self._size = [], 0
+        self.told(op_offsets, ())
         return plan
 
     def cancel(self) -> None:
@@ -115,3 +141,8 @@ class OpWriter:
         else:
             if not soon.done():
                 soon.set_result(plan)
+
+
+def _size_of(offsets: Collection[int]) -> int:
+    """What they add to a body at most; nearly all of them have as many digits as the highest."""
+    return len(offsets) * (len(str(max(offsets))) + 1) if offsets else 0

@@ -35,9 +35,9 @@ class FinishLatency(msgspec.Struct):
     counts: list[int] = msgspec.field(default_factory=lambda: [0] * (len(FINISH_LATENCY_BUCKETS_S) + 1))
     sum_s: int = 0
 
-    def record(self, seconds: int) -> None:
-        self.counts[bisect_left(FINISH_LATENCY_BUCKETS_S, seconds)] += 1
-        self.sum_s += seconds
+    def record(self, seconds: int, count: int = 1) -> None:
+        self.counts[bisect_left(FINISH_LATENCY_BUCKETS_S, seconds)] += count
+        self.sum_s += seconds * count
 
 
 class TransactionMetrics:
@@ -86,13 +86,16 @@ class TransactionMetrics:
         self.data_version.next_version(now_ms)
         self.file.touched()
 
-    def committed(self, topic: str, half_s: int) -> None:
-        """A message that was half for so many seconds was committed."""
-        self.commits[topic] = self.commits.get(topic, 0) + 1
-        self.finish_latency.setdefault(topic, FinishLatency()).record(half_s)
+    def committed(self, topic: str, half_s: int, count: int = 1) -> None:
+        """So many messages, each of them half for so many seconds, were committed."""
+        self.commits[topic] = self.commits.get(topic, 0) + count
+        latency = self.finish_latency.get(topic)
+        if latency is None:
+            latency = self.finish_latency[topic] = FinishLatency()
+        latency.record(half_s, count)
 
-    def rolled_back(self, topic: str) -> None:
-        self.rollbacks[topic] = self.rollbacks.get(topic, 0) + 1
+    def rolled_back(self, topic: str, count: int = 1) -> None:
+        self.rollbacks[topic] = self.rollbacks.get(topic, 0) + count
 
     def recounted(self) -> None:
         """Counting begins again at nothing; topics that had halves before stay in the table."""

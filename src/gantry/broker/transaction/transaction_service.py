@@ -20,6 +20,7 @@ from .half_message import HALF_TOPIC, PARKED_TOPIC, QUEUE_ID, Half
 from .ledger import HalfLedger
 from .op_message import OP_TOPIC, decode_op_body
 from .op_writer import OpWriter
+from .planned import TurnOfTransactions
 
 if TYPE_CHECKING:
     from gantry.runtime.clock import Clock
@@ -68,6 +69,7 @@ class TransactionService:
         self._offsets = offsets
         self._ops = OpWriter(config, clock, store, self.ledger, host)
         self.endings = Endings(clock, store, self.ledger, self._ops, self.copies, metrics, on_stored=on_stored)
+        self.turn = TurnOfTransactions(self.ledger, self._ops, metrics)
         self.checks = CheckService(
             config,
             clock,
@@ -164,7 +166,13 @@ class TransactionService:
             view = RecordView(record)
         except RemoteProtocolError:
             return None
-        return Half(view) if view.topic == topic else None
+        if view.topic != topic:
+            return None
+        # A body may look like a record of that topic; only what its queue says is one.
+        place = self._store.physical_offset_at(topic, QUEUE_ID, view.queue_offset)
+        if not isinstance(place, int):
+            place = await place
+        return Half(view) if place == physical_offset else None
 
     async def _start_position(self, topic: str) -> int:
         first, end = max(await self._store.first_offset(topic, QUEUE_ID), 0), self._store.max_offset(topic, QUEUE_ID)
