@@ -178,6 +178,8 @@ def test_nobody_is_asked_within_the_immunity_of_a_message(bench: Bench) -> None:
     send(bench, bench.drivers[0], name, {"body": "unknown/commit:patient", "immunity": "5"})
     eventually(lambda: bodies(bench, consumer) == ["unknown/commit:patient"], 30, lambda: f"{bench.consumed(consumer)}")
     assert time.monotonic() - began > 5
+    # Whoever was asked says so on a line of its own, which may be read after that of the consumer.
+    eventually(lambda: bool(checks(bench, "unknown/commit:patient")), 10, lambda: "nobody says that he was asked")
     assert len(checks(bench, "unknown/commit:patient")) == 1 or not is_ours(bench)
 
 
