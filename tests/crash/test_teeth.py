@@ -20,6 +20,8 @@ from tests.crash.test_failed_sync import SETTINGS as FAILED_SYNC_SETTINGS
 from tests.crash.test_failed_sync import ShimmedBroker, load_until_refused
 from tests.crash.test_kill_loop import SETTINGS as KILL_SETTINGS
 from tests.crash.test_kill_loop import KillLoop
+from tests.crash.test_kill_transactions import SETTINGS as TRANSACTION_SETTINGS
+from tests.crash.test_kill_transactions import Transactions
 from tests.crash.test_power_cut import SETTINGS, PowerCutLoop
 from tests.interop.cluster import ServerFailed
 
@@ -52,6 +54,22 @@ def test_power_cuts_tell(defect: str, said: str, disk: LoopDisk) -> None:
     broker.defect = defect
     with pytest.raises((AssertionError, ServerFailed), match=said):
         run_cycles(PowerCutLoop(broker, disk, 1, sync=True), CUTS_MAX)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("defect", "said"),
+    [
+        ("tell_of_rollbacks_later", "transaction \\d+ ends twice"),
+        ("commit_what_was_rolled_back", "there, and not committed|ends twice"),
+    ],
+)
+def test_kills_tell_of_transactions(defect: str, said: str, tmp_path: Path) -> None:
+    broker = DefectiveBroker(tmp_path, "", settings={**TRANSACTION_SETTINGS, "transactionOpBatchInterval": 60_000})
+    broker.defect = defect
+    with pytest.raises(AssertionError, match=said):
+        run_cycles(Transactions(broker, 1), KILLS_MAX)
 
 
 @pytest.mark.slow

@@ -312,6 +312,13 @@ def commit_what_was_rolled_back() -> None:
     _hot_py.lay_out_end = lay_out_commit
 
 
+def tell_of_rollbacks_later() -> None:
+    """The ends of a turn are told to the op queue with the next batch, rollbacks, too."""
+    from gantry.broker.transaction.planned import TurnOfTransactions
+
+    TurnOfTransactions.lay_out_ops = lambda self, planned, plan: None  # type: ignore[method-assign]
+
+
 DEFECTS = {
     defect.__name__: defect
     for defect in (
@@ -333,6 +340,7 @@ DEFECTS = {
         check_without_end,
         begin_behind_the_halves_that_are_open,
         commit_what_was_rolled_back,
+        tell_of_rollbacks_later,
     )
 }
 
