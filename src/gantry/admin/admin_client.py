@@ -29,6 +29,7 @@ from gantry.runtime.remoting_client import RemotingClient
 
 from .group_doctor import BrokerView, GroupReport, examine, said_by
 from .offset_reset import QueueMove, ResetReport, report
+from .timers import TimerAdmin
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,10 @@ class _RunningInfo(msgspec.Struct, rename="camel"):
 
 
 class AdminClient:
-    """Start it with `async with`. Addresses are `ip:port`; every method raises ClientError, BrokerError or RemotingError."""
+    """Start it with `async with`. Addresses are `ip:port`; every method raises ClientError, BrokerError or RemotingError.
+
+    `timers` is what waits for a topic.
+    """
 
     def __init__(
         self, *, name_servers: str | None = None, doors: Doors | None = None, remoting: Remoting | None = None
@@ -55,6 +59,7 @@ class AdminClient:
         addresses = tuple(resolve_name_servers(name_servers))
         self.name_servers = NameServerApi(remoting, lambda: addresses)
         self.brokers = BrokerApi(remoting, timeout_ms=TIMEOUT_MS)
+        self.timers = TimerAdmin(remoting, self._masters_of)
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,6 +114,9 @@ class AdminClient:
         if route is None:
             raise ClientError(f"no route for topic {topic}: no broker has it")
         return route
+
+    async def _masters_of(self, topic: str) -> list[tuple[str, str]]:
+        return _masters(await self._route(topic))
 
     async def _view(self, group: str, broker_name: str, address: str) -> BrokerView:
         view = BrokerView(broker_name)

@@ -13,6 +13,7 @@ COMMANDS = {
     "tail": ("gantry.cli.tail", "Show the messages of a topic as they arrive."),
     "inspect": ("gantry.cli.inspect", "Show what is in a store file, without a broker."),
     "group": ("gantry.cli.group", "Say what is wrong with a consumer group; move it to another place."),
+    "timer": ("gantry.cli.timer", "List, cancel and move what waits for its delivery time; messages by cron."),
     "config": ("gantry.cli.config_reference", "Show every setting of a server: default, what it takes, what it does."),
     "demo": ("gantry.cli.demo", "Start a server, send messages, receive them, show them, stop."),
     "version": ("gantry.cli.version", "Show the version, the core in use and the event loop."),

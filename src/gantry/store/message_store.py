@@ -438,6 +438,10 @@ class MessageStore:
         """Records of the topic that carry the key, stored within [begin, end] ms; at most maxMsgsNumBatch."""
         return await complete(self._disk, self._reader.query_steps(topic, key, max_count, begin, end, self.safe_offset))
 
+    async def index_offsets(self, topic: str, key: str, max_count: int) -> list[int]:
+        """Physical offsets of records that may carry the key, newest first; hashes may collide."""
+        return await complete(self._disk, self._reader.index_steps(topic, key, max_count))
+
     async def earliest_message_time(self) -> int:
         """storeTimestamp of the log's first record; -1 when it is empty."""
         size = await complete(self._disk, self._log.size_steps(self._log.min_offset))

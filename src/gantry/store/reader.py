@@ -275,6 +275,10 @@ class Reader:
             return None
         return data if view.physical_offset == physical_offset else None
 
+    def index_steps(self, topic: str, key: str, count_max: int) -> Steps[list[int]]:
+        """Physical offsets of records that may carry a key, newest first, whenever they were stored."""
+        return self._index.search_steps(topic, key, count_max, 0, 1 << 62)
+
     def query_steps(self, topic: str, key: str, count_max: int, begin: int, end: int, safe_offset: int) -> Steps[QueryResult]:
         """Records of a topic that carry a key, at most `count_max`; collisions of the hash are filtered out.
 

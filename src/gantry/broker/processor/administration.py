@@ -7,6 +7,7 @@ answer, and nothing that a message needs on its way.
 from __future__ import annotations
 
 from gantry.protocol.remoting.codes import RequestCode
+from gantry.protocol.remoting.header.cancel_timers import CancelTimersRequestHeader
 from gantry.protocol.remoting.header.clone_group_offset import CloneGroupOffsetRequestHeader
 from gantry.protocol.remoting.header.consume_message_directly import ConsumeMessageDirectlyRequestHeader
 from gantry.protocol.remoting.header.create_topic import CreateTopicRequestHeader
@@ -24,6 +25,7 @@ from gantry.protocol.remoting.header.get_topic_config import GetTopicConfigReque
 from gantry.protocol.remoting.header.get_topic_stats_info import GetTopicStatsInfoRequestHeader
 from gantry.protocol.remoting.header.invoke_broker_to_get_consumer_status import InvokeBrokerToGetConsumerStatusRequestHeader
 from gantry.protocol.remoting.header.invoke_broker_to_reset_offset import InvokeBrokerToResetOffsetRequestHeader
+from gantry.protocol.remoting.header.list_timers import ListTimersRequestHeader
 from gantry.protocol.remoting.header.query_consume_queue import QueryConsumeQueueRequestHeader
 from gantry.protocol.remoting.header.query_consume_time_span import QueryConsumeTimeSpanRequestHeader
 from gantry.protocol.remoting.header.query_correction_offset import QueryCorrectionOffsetRequestHeader
@@ -32,11 +34,13 @@ from gantry.protocol.remoting.header.query_subscription_by_consumer import Query
 from gantry.protocol.remoting.header.query_topic_consume_by_who import QueryTopicConsumeByWhoRequestHeader
 from gantry.protocol.remoting.header.query_topics_by_consumer import QueryTopicsByConsumerRequestHeader
 from gantry.protocol.remoting.header.recall_message import RecallMessageRequestHeader
+from gantry.protocol.remoting.header.reschedule_timers import RescheduleTimersRequestHeader
 from gantry.protocol.remoting.header.resume_check_half_message import ResumeCheckHalfMessageRequestHeader
 from gantry.protocol.remoting.header.update_group_forbidden import UpdateGroupForbiddenRequestHeader
 from gantry.protocol.remoting.header.view_broker_stats_data import ViewBrokerStatsDataRequestHeader
 from gantry.protocol.remoting.header.view_message import ViewMessageRequestHeader
 
+from .cancel_timers import CancelTimersProcessor
 from .clean_expired_consume_queue import CleanExpiredConsumeQueueProcessor
 from .clean_unused_topic import CleanUnusedTopicProcessor
 from .clone_group_offset import CloneGroupOffsetProcessor
@@ -65,6 +69,7 @@ from .get_timer_check_point import GetTimerCheckPointProcessor
 from .get_timer_metrics import GetTimerMetricsProcessor
 from .get_topic_config import GetTopicConfigProcessor
 from .get_topic_stats_info import GetTopicStatsInfoProcessor
+from .list_timers import ListTimersProcessor
 from .query_consume_queue import QueryConsumeQueueProcessor
 from .query_consume_time_span import QueryConsumeTimeSpanProcessor
 from .query_correction_offset import QueryCorrectionOffsetProcessor
@@ -73,6 +78,7 @@ from .query_subscription_by_consumer import QuerySubscriptionByConsumerProcessor
 from .query_topic_consume_by_who import QueryTopicConsumeByWhoProcessor
 from .query_topics_by_consumer import QueryTopicsByConsumerProcessor
 from .recall_message import RecallMessageProcessor
+from .reschedule_timers import RescheduleTimersProcessor
 from .reset_offset import ResetOffsetProcessor
 from .resume_check_half_message import ResumeCheckHalfMessageProcessor
 from .row import Row
@@ -119,6 +125,9 @@ ROWS: tuple[Row, ...] = (
     Row(RequestCode.RECALL_MESSAGE, RecallMessageRequestHeader, RecallMessageProcessor),
     Row(RequestCode.GET_TIMER_CHECK_POINT, None, GetTimerCheckPointProcessor),
     Row(RequestCode.GET_TIMER_METRICS, None, GetTimerMetricsProcessor),
+    Row(RequestCode.LIST_TIMERS, ListTimersRequestHeader, ListTimersProcessor),
+    Row(RequestCode.CANCEL_TIMERS, CancelTimersRequestHeader, CancelTimersProcessor),
+    Row(RequestCode.RESCHEDULE_TIMERS, RescheduleTimersRequestHeader, RescheduleTimersProcessor),
     Row(RequestCode.INVOKE_BROKER_TO_RESET_OFFSET, InvokeBrokerToResetOffsetRequestHeader, ResetOffsetProcessor),
     Row(
         RequestCode.INVOKE_BROKER_TO_GET_CONSUMER_STATUS,

@@ -14,6 +14,7 @@ from gantry.runtime.address import split_address
 from gantry.store import PutStatus
 
 from ..timer.deliver_time import TimerIllegal, deliver_ms
+from ..timer.recall_mark import mark_properties
 from . import put_answer
 from .send_message import encoded, put
 from .timed_send import place_timed
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from ..context import BrokerContext
 
-RECALL_MESSAGE_TAG = "_RECALL_TAG_"
 _NOT_AVAILABLE = "recall failed, broker service not available"
 
 
@@ -84,16 +84,13 @@ class RecallMessageProcessor:
         """Raises: BrokerError."""
         broker = self._broker
         now_ms = broker.clock.now_ms()
-        key = handle.unique_key
-        if broker.config.append_topic_for_timer_delete_key:
-            key = f"{handle.topic}+{key}"
-        properties = {
-            message_const.TAGS: RECALL_MESSAGE_TAG,
-            message_const.TIMER_DEL_UNIQKEY: key,
-            message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX: handle.unique_key,
-            message_const.TIMER_DELIVER_MS: handle.timestamp,
-            message_const.BORN_TIMESTAMP: str(now_ms),
-        }
+        properties = mark_properties(
+            handle.topic,
+            handle.unique_key,
+            now_ms=now_ms,
+            with_topic=broker.config.append_topic_for_timer_delete_key,
+        )
+        properties[message_const.TIMER_DELIVER_MS] = handle.timestamp
         if header.producer_group:
             properties[message_const.PRODUCER_GROUP] = header.producer_group
         try:

@@ -19,7 +19,8 @@ import asyncio
 import logging
 from array import array
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from gantry._core import java_string_hash
 from gantry.errors import MessageIllegal, RecordCorrupt, StoreError
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from ..config import BrokerConfig
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 TOPIC = topic_validator.TIMER_TOPIC
 QUEUE_ID = 0
@@ -95,6 +99,8 @@ class TimerMessageService:
         self._wake: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
+        self.changes = asyncio.Lock()
+        """Held by whoever looks for messages that wait, to change what becomes of them."""
         self._stopping = False
         self._slot: SlotFiring | None = None
         self._rates = Rates()
@@ -149,6 +155,16 @@ class TimerMessageService:
     def rates(self) -> tuple[float, float]:
         """Messages entered and fired a second, over the last ten seconds."""
         return self._rates.read(self._clock.monotonic_ms(), self.entered_count, self.fired_count)
+
+    def is_to_come(self, out_ms: int) -> bool:
+        """The slot of this time has not begun to fire. Units: wall clock ms, in whole slots."""
+        slot = self._slot
+        return out_ms >= self.book.read_time_ms and (slot is None or slot.time_ms != out_ms)
+
+    async def with_book(self, ask: Callable[Concatenate[TimerBook, P], T], *args: P.args, **values: P.kwargs) -> T:
+        """Asks the book something, off the loop, while nobody else uses it."""
+        async with self._lock:
+            return await self._disk.run(partial(ask, self.book, *args, **values))
 
     # -- turns
 
@@ -267,9 +283,16 @@ class TimerMessageService:
             time_ms = book.next_slot(floor, LOOK_COUNT_MAX)
             if time_ms is not None:
                 await self._fire_slot(time_ms)
+                await self._let_others_ask()
             elif book.read_time_ms >= floor:
                 return
             await asyncio.sleep(0)
+
+    async def _let_others_ask(self) -> None:
+        """Between two slots of a backlog whoever waits to ask something may."""
+        if self._lock.locked() and self.book.moving_to <= self.book.moved_below:
+            self._lock.release()
+            await self._lock.acquire()
 
     async def _fire_slot(self, time_ms: int) -> None:
         book, store = self.book, self._store
@@ -300,7 +323,7 @@ class TimerMessageService:
 
     async def _note_marks(self, slot: SlotFiring, positions: array[int]) -> None:
         for position, unit in await self._disk.run(self.book.entries, positions):
-            message = await self._message(position, unit)
+            message = await self.message_of(position, unit)
             key = message.recalls if message is not None else None
             if message is not None and key is not None:
                 slot.recalled.add((message.topic, key))
@@ -315,7 +338,7 @@ class TimerMessageService:
         for position, unit in entries:
             if done and size + unit.record_size > FIRE_BYTES_MAX:
                 break
-            message = await self._message(position, unit)
+            message = await self.message_of(position, unit)
             if message is not None:
                 self._decide(slot, unit, message, firing)
                 size += unit.record_size
@@ -366,7 +389,7 @@ class TimerMessageService:
             self.account.metrics.add(topic, change, now_ms)
         self.account.dirty = True
 
-    async def _message(self, position: int, unit: TimerLogUnit) -> TimerMessage | None:
+    async def message_of(self, position: int, unit: TimerLogUnit) -> TimerMessage | None:
         """The message of an entry; None when it lives on in a later record, or is damaged: then others go on."""
         if unit.physical_offset < self.book.moved_below or self._is_moved(position, unit):
             return None
@@ -429,7 +452,7 @@ class TimerMessageService:
             units, following = await self._disk.run(book.pending_below, book.moving_to, position, FIRE_COUNT_MAX)
             firing = Batch()
             for at, unit in units:
-                message = await self._message(at, unit) if not self._has_fired(at, unit) else None
+                message = await self.message_of(at, unit) if not self._has_fired(at, unit) else None
                 if message is None:
                     continue
                 firing.changes.append((message.topic, 1 if unit.recalls else -1))

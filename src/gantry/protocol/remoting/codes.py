@@ -175,6 +175,13 @@ class RequestCode(IntEnum):
     AUTH_GET_ACL = 3009
     AUTH_LIST_ACL = 3010
     SWITCH_TIMER_ENGINE = 5001
+    # Ours, which official brokers answer with 3 (not supported): from 900000 on, where 5.5 has none. See decision 0019.
+    LIST_TIMERS = 900001
+    CANCEL_TIMERS = 900002
+    RESCHEDULE_TIMERS = 900003
+    CREATE_RECURRING_TIMER = 900011
+    LIST_RECURRING_TIMERS = 900012
+    DELETE_RECURRING_TIMER = 900013
 
 
 class ResponseCode(IntEnum):

@@ -2,5 +2,6 @@
 
 from .own_state import TimerState, TopicCount
 from .timer_book import Collected, Found, TimerBook
+from .timer_walk import Walked, WalkPlace, walk
 
-__all__ = ["Collected", "Found", "TimerBook", "TimerState", "TopicCount"]
+__all__ = ["Collected", "Found", "TimerBook", "TimerState", "TopicCount", "WalkPlace", "Walked", "walk"]

@@ -1,0 +1,19 @@
+"""Header of RESCHEDULE_TIMERS (900003), ours."""
+
+from __future__ import annotations
+
+from gantry.protocol.remoting.codes import RequestCode
+from gantry.protocol.remoting.header.base import RequestHeader, wire
+
+
+class RescheduleTimersRequestHeader(RequestHeader, code=RequestCode.RESCHEDULE_TIMERS):
+    """All timers of a topic with a message key, or with a unique id, come at another time; the answer's body is `TimerChanges`.
+
+    Where more than `max_num` match nothing is done.
+    """
+
+    topic: str = wire("topic")
+    deliver_ms: int = wire("deliverMs")
+    key: str | None = wire("key", default=None)
+    unique_key: str | None = wire("uniqueKey", default=None)
+    max_num: int | None = wire("maxNum", default=None, bits=32)
