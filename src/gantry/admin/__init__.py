@@ -9,13 +9,14 @@ async with AdminClient(name_servers="127.0.0.1:9876") as admin:
 from .admin_client import AdminClient
 from .group_doctor import Finding, GroupReport, Severity
 from .offset_reset import EARLIEST_MS, LATEST_MS, QueueMove, ResetReport
-from .timers import BrokerChange, BrokerTimer, TimerAdmin
+from .timers import BrokerChange, BrokerRecurring, BrokerTimer, TimerAdmin
 
 __all__ = [
     "EARLIEST_MS",
     "LATEST_MS",
     "AdminClient",
     "BrokerChange",
+    "BrokerRecurring",
     "BrokerTimer",
     "Finding",
     "GroupReport",

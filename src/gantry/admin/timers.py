@@ -1,4 +1,4 @@
-"""What waits for a topic: listing, cancelling and re-scheduling it by message key. For our brokers; official ones cannot."""
+"""What waits for a topic, and what recurs: listing, cancelling, re-scheduling, cron. Official brokers know none of it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ from dataclasses import dataclass
 
 from gantry.client.remoting import Remoting, ask
 from gantry.errors import BrokerError, ClientError
+from gantry.model import Message
 from gantry.protocol import json_dialect
+from gantry.protocol.message.properties import encode_properties
 from gantry.protocol.remoting import RemotingCommand, ResponseCode
-from gantry.protocol.remoting.body.timers import PendingTimer, TimerChange, TimerChanges, TimersPage
+from gantry.protocol.remoting.body.timers import (
+    PendingTimer,
+    RecurringTimer,
+    RecurringTimers,
+    TimerChange,
+    TimerChanges,
+    TimersPage,
+)
 from gantry.protocol.remoting.header.base import RequestHeader
 from gantry.protocol.remoting.header.cancel_timers import CancelTimersRequestHeader
+from gantry.protocol.remoting.header.create_recurring_timer import CreateRecurringTimerRequestHeader
+from gantry.protocol.remoting.header.delete_recurring_timer import DeleteRecurringTimerRequestHeader
+from gantry.protocol.remoting.header.list_recurring_timers import ListRecurringTimersRequestHeader
 from gantry.protocol.remoting.header.list_timers import ListTimersRequestHeader
 from gantry.protocol.remoting.header.reschedule_timers import RescheduleTimersRequestHeader
 
@@ -36,6 +48,14 @@ class BrokerChange:
 
     broker_name: str
     change: TimerChange
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerRecurring:
+    """A recurring timer, and the broker that has it."""
+
+    broker_name: str
+    timer: RecurringTimer
 
 
 class TimerAdmin:
@@ -109,6 +129,68 @@ class TimerAdmin:
             topic=topic, deliver_ms=deliver_ms, key=key, unique_key=unique_key, max_num=count_max
         )
         return await self._change(topic, header)
+
+    async def create_recurring(
+        self,
+        name: str,
+        message: Message,
+        cron: str,
+        *,
+        time_zone: str = "UTC",
+        missed: str = "once",
+        broker_name: str | None = None,
+        queue_id: int = -1,
+    ) -> BrokerRecurring:
+        """Sends `message` each time that a cron expression says, from one broker: the first of its topic, or the one named.
+
+        `cron` has five fields, or six with seconds before them. `missed`: what comes of times at which the broker was down, one
+        message for all of them ("once") or none ("skip"). Raises: ClientError when the name is taken.
+        """
+        masters = await self._masters(message.topic)
+        if any(each.timer.name == name for each in await self.list_recurring(message.topic)):
+            raise ClientError(f"there is a recurring timer {name} already")
+        for master, address in masters:
+            if broker_name in (None, master):
+                header = CreateRecurringTimerRequestHeader(
+                    name=name,
+                    topic=message.topic,
+                    cron=cron,
+                    time_zone=time_zone,
+                    missed=missed,
+                    queue_id=queue_id,
+                    properties=encode_properties(message.properties).decode(),
+                )
+                answer = await ask(self._remoting, address, RemotingCommand.request(header, message.body), TIMEOUT_MS)
+                return BrokerRecurring(master, json_dialect.decode_as(answer.body, RecurringTimer))
+        raise ClientError(f"no broker {broker_name or ''} has topic {message.topic}")
+
+    async def list_recurring(self, topic: str) -> list[BrokerRecurring]:
+        """The recurring timers of a topic."""
+        found: list[BrokerRecurring] = []
+        for name, address in await self._masters(topic):
+            request = RemotingCommand.request(ListRecurringTimersRequestHeader(topic=topic))
+            answer = await ask(self._remoting, address, request, TIMEOUT_MS)
+            told = json_dialect.decode_as(answer.body, RecurringTimers)
+            found += [BrokerRecurring(name, timer) for timer in told.timers]
+        return found
+
+    async def delete_recurring(self, topic: str, name: str) -> None:
+        """Nothing more comes of it. Raises: ClientError when the topic has none of that name."""
+        found = False
+        having = {each.broker_name for each in await self.list_recurring(topic) if each.timer.name == name}
+        for broker_name, address in await self._masters(topic):
+            if broker_name not in having:
+                continue
+            try:
+                await ask(
+                    self._remoting, address, RemotingCommand.request(DeleteRecurringTimerRequestHeader(name=name)), TIMEOUT_MS
+                )
+                found = True
+            except BrokerError as error:
+                if error.response_code != ResponseCode.QUERY_NOT_FOUND:
+                    raise
+        if not found:
+            raise ClientError(f"topic {topic} has no recurring timer {name}")
 
     async def _change(self, topic: str, header: RequestHeader) -> list[BrokerChange]:
         changes: list[BrokerChange] = []

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .offset.consumer_offset_manager import ConsumerOffsetManager
     from .outer_api import BrokerOuterAPI
     from .pop import PopRoom
+    from .recurring import RecurringTimerService
     from .registration import Registration
     from .replicas import Replicas
     from .schedule.schedule_message_service import ScheduleMessageService
@@ -73,6 +74,7 @@ class BrokerContext(msgspec.Struct):
     long_polling: PullRequestHold
     schedule: ScheduleMessageService
     timer: TimerMessageService
+    recurring: RecurringTimerService
     stats: BrokerStats
     outer_api: BrokerOuterAPI
     remoting_client: RemotingClient

@@ -40,6 +40,7 @@ from .offset import ConsumerOffsetManager
 from .outer_api import BrokerOuterAPI
 from .pop import PopRoom
 from .processor.table import RequestTables
+from .recurring import RecurringTimerService
 from .registration import Registration
 from .replicas import Replicas
 from .schedule import ScheduleMessageService
@@ -132,6 +133,16 @@ class BrokerController:
             make_parked_topic=lambda: topics.create_if_absent(PARKED),
             on_stored=stats.topic_put,
         )
+        timer = TimerMessageService(
+            config,
+            disk,
+            clock,
+            store,
+            root=config.store_path_root_dir,
+            directory=paths.config,
+            checksum_dir=checksum_dir,
+            on_delivered=stats.topic_put,
+        )
         self._watches = Watches(self._watch)
         self.context = BrokerContext(
             config=config,
@@ -157,15 +168,18 @@ class BrokerController:
                 checksum_dir=checksum_dir,
                 on_delivered=stats.topic_put,
             ),
-            timer=TimerMessageService(
+            timer=timer,
+            recurring=RecurringTimerService(
                 config,
                 disk,
                 clock,
+                rng,
                 store,
-                root=config.store_path_root_dir,
-                directory=paths.config,
+                timer,
+                topics,
+                directory=paths.own,
                 checksum_dir=checksum_dir,
-                on_delivered=stats.topic_put,
+                host=lambda: self.context.store_host,
             ),
             stats=stats,
             outer_api=outer_api,
@@ -229,6 +243,7 @@ class BrokerController:
         self._life.add("statistics", start=self._start_stats, stop=self._stop_stats)
         self._life.add("port", start=self._listen, stop=self._server.close)
         self._life.add("fast port", start=self._listen_fast, stop=self._fast_server.close)
+        self._life.add("recurring timers", start=self.context.recurring.start, stop=self.context.recurring.shutdown)
         self._life.add("held pulls", stop=self._answer_held_pulls)
         self._life.add("name server list", start=self._name_servers.start, stop=self._name_servers.stop)
         self._life.add("registration", start=self._registration.start, stop=self._registration.shutdown)
@@ -287,6 +302,7 @@ class BrokerController:
                 context.consumer_filters,
                 context.schedule,
                 context.request_modes,
+                context.recurring,
             ):
                 table.load()
             context.transactions.metrics.load()

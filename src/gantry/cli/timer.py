@@ -14,7 +14,7 @@ import msgspec
 from gantry.cli.common import name_servers_option, run
 
 if TYPE_CHECKING:
-    from gantry.admin import BrokerChange, BrokerTimer
+    from gantry.admin import BrokerChange, BrokerRecurring, BrokerTimer
 
 _AHEAD = re.compile(r"\+(\d+)(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -22,8 +22,9 @@ _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 key_option = click.option("-k", "--key", help="Message key.")
 unique_key_option = click.option("-i", "--id", "unique_key", help="Unique id of one message, instead of a key.")
 json_option = click.option("--json", "as_json", is_flag=True, help="A JSON object a line instead of text.")
-max_option = click.option("--max", "count_max", type=click.IntRange(1, 1000), default=64, show_default=True,
-                          help="When more match, nothing is done.")  # fmt: skip
+max_option = click.option(
+    "--max", "count_max", type=click.IntRange(1, 1000), default=64, show_default=True, help="When more match, nothing is done."
+)
 
 
 @click.group()
@@ -123,6 +124,101 @@ def reschedule(
     _show(run(main()), as_json)
 
 
+@command.group()
+def cron() -> None:
+    """Messages by a cron expression."""
+
+
+@cron.command()
+@click.argument("topic")
+@click.argument("name")
+@click.argument("expression")
+@click.argument("body")
+@name_servers_option
+@click.option("--zone", "time_zone", default="UTC", show_default=True, help="Time zone of the expression: Europe/Berlin.")
+@click.option(
+    "--missed",
+    type=click.Choice(["once", "skip"]),
+    default="once",
+    show_default=True,
+    help="What comes of the times at which the broker was down: one message for all of them, or none.",
+)
+@click.option("--tag", help="Tag of the message.")
+@click.option("-k", "--key", help="Keys of the message, apart by spaces.")
+@click.option("-p", "--property", "properties", multiple=True, metavar="NAME=VALUE", help="A property; may be repeated.")
+@click.option("-b", "--broker", "broker_name", help="The broker that is to have it; by default the first of the topic.")
+@click.option("--queue", "queue_id", type=int, default=-1, help="Queue of the topic; by default any.")
+def create(
+    topic: str,
+    name: str,
+    expression: str,
+    body: str,
+    name_servers: str,
+    time_zone: str,
+    missed: str,
+    tag: str | None,
+    key: str | None,
+    properties: tuple[str, ...],
+    broker_name: str | None,
+    queue_id: int,
+) -> None:
+    """Send BODY to TOPIC each time that EXPRESSION says.
+
+    \b
+    gantry timer cron create Orders morning "0 9 * * MON-FRI" "good morning" --zone Europe/Berlin
+    Fields: minute, hour, day of month, month, day of week; seconds may stand before them.
+    """  # fmt: skip
+    from gantry.admin import AdminClient
+    from gantry.model import Message
+
+    message = Message.of(topic, body.encode(), tags=tag, keys=key)
+    for each in properties:
+        word, sign, value = each.partition("=")
+        if not word or not sign:
+            raise click.BadParameter(f"{each!r} is not NAME=VALUE", param_hint="--property")
+        message.properties[word] = value
+
+    async def main() -> BrokerRecurring:
+        async with AdminClient(name_servers=name_servers) as admin:
+            return await admin.timers.create_recurring(
+                name, message, expression, time_zone=time_zone, missed=missed, broker_name=broker_name, queue_id=queue_id
+            )
+
+    click.echo(recurring_text(run(main())))
+
+
+@cron.command("list")
+@click.argument("topic")
+@name_servers_option
+@json_option
+def list_recurring(topic: str, name_servers: str, as_json: bool) -> None:
+    """Show the recurring timers of a topic."""
+    from gantry.admin import AdminClient
+
+    async def main() -> list[BrokerRecurring]:
+        async with AdminClient(name_servers=name_servers) as admin:
+            return await admin.timers.list_recurring(topic)
+
+    for each in run(main()):
+        told = {"brokerName": each.broker_name, **msgspec.to_builtins(each.timer)}
+        click.echo(_json(told) if as_json else recurring_text(each))
+
+
+@cron.command()
+@click.argument("topic")
+@click.argument("name")
+@name_servers_option
+def delete(topic: str, name: str, name_servers: str) -> None:
+    """End a recurring timer; its message that waits already is cancelled."""
+    from gantry.admin import AdminClient
+
+    async def main() -> None:
+        async with AdminClient(name_servers=name_servers) as admin:
+            await admin.timers.delete_recurring(topic, name)
+
+    run(main())
+
+
 def parse_time(text: str, *, now_ms: int, option: str) -> int:
     """Milliseconds since 1970. Raises: click.BadParameter."""
     if text.isdecimal() and len(text) < 18:
@@ -165,6 +261,12 @@ def change_text(each: BrokerChange) -> str:
         if change.new_unique_key != change.timer.unique_key:
             line += f" as {change.new_unique_key}"
     return line
+
+
+def recurring_text(each: BrokerRecurring) -> str:
+    timer = each.timer
+    following = f"next {shown_time(timer.next_ms)}" if timer.next_ms is not None else "ended"
+    return f"{timer.name}  {timer.cron} ({timer.time_zone})  {following}  missed: {timer.missed}  {each.broker_name}"
 
 
 def _show(changes: list[BrokerChange], as_json: bool) -> None:

@@ -10,7 +10,9 @@ from gantry.protocol.remoting.codes import RequestCode
 from gantry.protocol.remoting.header.cancel_timers import CancelTimersRequestHeader
 from gantry.protocol.remoting.header.clone_group_offset import CloneGroupOffsetRequestHeader
 from gantry.protocol.remoting.header.consume_message_directly import ConsumeMessageDirectlyRequestHeader
+from gantry.protocol.remoting.header.create_recurring_timer import CreateRecurringTimerRequestHeader
 from gantry.protocol.remoting.header.create_topic import CreateTopicRequestHeader
+from gantry.protocol.remoting.header.delete_recurring_timer import DeleteRecurringTimerRequestHeader
 from gantry.protocol.remoting.header.delete_subscription_group import DeleteSubscriptionGroupRequestHeader
 from gantry.protocol.remoting.header.delete_topic import DeleteTopicRequestHeader
 from gantry.protocol.remoting.header.get_all_subscription_group import GetAllSubscriptionGroupRequestHeader
@@ -25,6 +27,7 @@ from gantry.protocol.remoting.header.get_topic_config import GetTopicConfigReque
 from gantry.protocol.remoting.header.get_topic_stats_info import GetTopicStatsInfoRequestHeader
 from gantry.protocol.remoting.header.invoke_broker_to_get_consumer_status import InvokeBrokerToGetConsumerStatusRequestHeader
 from gantry.protocol.remoting.header.invoke_broker_to_reset_offset import InvokeBrokerToResetOffsetRequestHeader
+from gantry.protocol.remoting.header.list_recurring_timers import ListRecurringTimersRequestHeader
 from gantry.protocol.remoting.header.list_timers import ListTimersRequestHeader
 from gantry.protocol.remoting.header.query_consume_queue import QueryConsumeQueueRequestHeader
 from gantry.protocol.remoting.header.query_consume_time_span import QueryConsumeTimeSpanRequestHeader
@@ -45,7 +48,9 @@ from .clean_expired_consume_queue import CleanExpiredConsumeQueueProcessor
 from .clean_unused_topic import CleanUnusedTopicProcessor
 from .clone_group_offset import CloneGroupOffsetProcessor
 from .consume_message_directly import ConsumeMessageDirectlyProcessor
+from .create_recurring_timer import CreateRecurringTimerProcessor
 from .delete_expired_commit_log import DeleteExpiredCommitLogProcessor
+from .delete_recurring_timer import DeleteRecurringTimerProcessor
 from .delete_subscription_group import DeleteSubscriptionGroupProcessor
 from .delete_topic import DeleteTopicProcessor
 from .get_all_consumer_offset import GetAllConsumerOffsetProcessor
@@ -69,6 +74,7 @@ from .get_timer_check_point import GetTimerCheckPointProcessor
 from .get_timer_metrics import GetTimerMetricsProcessor
 from .get_topic_config import GetTopicConfigProcessor
 from .get_topic_stats_info import GetTopicStatsInfoProcessor
+from .list_recurring_timers import ListRecurringTimersProcessor
 from .list_timers import ListTimersProcessor
 from .query_consume_queue import QueryConsumeQueueProcessor
 from .query_consume_time_span import QueryConsumeTimeSpanProcessor
@@ -128,6 +134,9 @@ ROWS: tuple[Row, ...] = (
     Row(RequestCode.LIST_TIMERS, ListTimersRequestHeader, ListTimersProcessor),
     Row(RequestCode.CANCEL_TIMERS, CancelTimersRequestHeader, CancelTimersProcessor),
     Row(RequestCode.RESCHEDULE_TIMERS, RescheduleTimersRequestHeader, RescheduleTimersProcessor),
+    Row(RequestCode.CREATE_RECURRING_TIMER, CreateRecurringTimerRequestHeader, CreateRecurringTimerProcessor),
+    Row(RequestCode.LIST_RECURRING_TIMERS, ListRecurringTimersRequestHeader, ListRecurringTimersProcessor),
+    Row(RequestCode.DELETE_RECURRING_TIMER, DeleteRecurringTimerRequestHeader, DeleteRecurringTimerProcessor),
     Row(RequestCode.INVOKE_BROKER_TO_RESET_OFFSET, InvokeBrokerToResetOffsetRequestHeader, ResetOffsetProcessor),
     Row(
         RequestCode.INVOKE_BROKER_TO_GET_CONSUMER_STATUS,

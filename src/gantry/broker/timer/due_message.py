@@ -29,6 +29,11 @@ class TimerMessage(NamedTuple):
         # Brokers with appendTopicForTimerDeleteKey, and those before 5.5, put the topic before it.
         return key.removeprefix(f"{self.topic}+") if key is not None else None
 
+    def is_expired(self, now_ms: int) -> bool:
+        """It is not to come any more, as late as it is: of a recurring timer that skips what it missed."""
+        expires_ms = self.properties.get(message_const.CRON_EXPIRES_MS, "")
+        return _is_number(expires_ms) and now_ms > int(expires_ms)
+
 
 def timer_message(record: bytes | memoryview) -> TimerMessage | None:
     """What the record says; None when it names no destination or time."""

@@ -359,7 +359,7 @@ class TimerMessageService:
         elif unit.rolls:
             slot.put_back = True
             firing.messages.append(put_back(message, enqueued_ms=unit.write_time_ms, now_ms=now_ms))
-        elif (message.topic, message.unique_key) not in slot.recalled:
+        elif (message.topic, message.unique_key) not in slot.recalled and not message.is_expired(now_ms):
             firing.messages.append(delivered(message, enqueued_ms=unit.write_time_ms, now_ms=now_ms))
 
     def _append(self, firing: Batch, *, rescue: bool = False) -> None:

@@ -46,8 +46,7 @@ class TimerChanges(msgspec.Struct, rename="camel"):
 
 
 class RecurringTimer(msgspec.Struct, rename="camel"):
-    """A message by a cron expression. `next_ms` is the next time of delivery, None when there is none any more; `last_ms` the
-    time before, 0 for none."""
+    """A message by a cron expression. `next_ms` is the next time of delivery, None when there is none any more."""
 
     name: str = ""
     topic: str = ""
@@ -59,7 +58,6 @@ class RecurringTimer(msgspec.Struct, rename="camel"):
     body_size: int = 0
     created_ms: int = 0
     next_ms: int | None = None
-    last_ms: int = 0
 
 
 class RecurringTimers(msgspec.Struct, rename="camel"):
