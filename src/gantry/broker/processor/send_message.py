@@ -49,6 +49,9 @@ BATCH_COUNT_MAX = 32_768
 BATCH_COUNT_AT_ONCE = 2_048
 """A longer batch lets others have their turn between being read and being stored."""
 
+_IN_NUMBERS = (message_const.TRANSACTION_PREPARED, message_const.DELAY_TIME_LEVEL, message_const.TIMER_DELIVER_MS)
+"""Names that others of their kind contain: DELAY is in TIMER_DELAY_MS and TIMER_DELAY_SEC."""
+
 _REFUSED_IN_BATCH = (
     message_const.DELAY_TIME_LEVEL,
     message_const.TRANSACTION_PREPARED,
@@ -68,8 +71,9 @@ class SendMessageProcessor:
         if isinstance(header, SendMessageRequestHeaderV2):
             header = header.to_v1()
         sending = self._send(ctx, request, header)
-        # Of what is rare only half messages come in numbers.
-        return begun(sending) if message_const.TRANSACTION_PREPARED in (header.properties or "") else sending
+        # Of what is rare half messages and delayed ones come in numbers.
+        properties = header.properties or ""
+        return begun(sending) if any(name in properties for name in _IN_NUMBERS) else sending
 
     async def _send(self, ctx: RequestContext, request: RemotingCommand, header: SendMessageRequestHeader) -> RemotingCommand:
         checked = False
