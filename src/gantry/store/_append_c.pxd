@@ -144,6 +144,7 @@ cdef class AppendPlan:
     cdef bint fits(self, Py_ssize_t body_size, Py_ssize_t properties_size, TopicRow row) noexcept
     cdef int keep(self, object thing) except -1
     cdef int lay_out(self, TopicRow row, QueueTail queue, Laid* message) except -1
+    cdef bint _lay_out_plain(self, TopicRow row, message) except -1
     cdef Planned* _new_record(self) except NULL
     cdef int _add_key(self, uint32_t value) except -1
     cdef int _end_range(self) except -1

@@ -23,7 +23,9 @@ from gantry._core import java_string_hash
 from gantry.errors import MessageIllegal
 from gantry.model import StoreMessage
 from gantry.model import sys_flag as _sys_flag
+from gantry.model.topic_validator import SCHEDULE_TOPIC
 from gantry.protocol.disk.index_layout import key_hash
+from gantry.protocol.message.message_id import encode_host
 from gantry.protocol.message.record import record_parts
 
 from ._append_plan_py import check_batch, check_fits, check_message, new_row, LogRange
@@ -550,6 +552,8 @@ cdef class AppendPlan:
         cdef int64_t code = 0
         check_message(message, self._size_max)
         transaction = flags & TRANSACTION_MASK
+        if not transaction and self._lay_out_plain(row, message):
+            return self._record_at(self.count - 1)
         if enters_queue(transaction):
             queue = self._rules.get_queue(topic, queue_id)
             queue_offset = queue.planned_offset
@@ -594,6 +598,62 @@ cdef class AppendPlan:
         if wait:
             self.must_wait = True
         return self._record_at(self.count - 1)
+
+    cdef bint _lay_out_plain(self, TopicRow row, message) except -1:
+        """What add() does for a message that was checked and has a queue entry; False, and nothing done, for the rare rest."""
+        topic, queue_id, body, properties, flag, flags, born_timestamp, born_host, store_host, reconsume, prepared, wait = message
+        cdef Laid laid
+        cdef Scan scan
+        cdef QueueTail queue
+        cdef Planned* record
+        cdef bytes born, store, data
+        cdef Py_ssize_t size
+        cdef int64_t code = 0
+        cdef bint delayed = topic == SCHEDULE_TOPIC
+        if prepared or type(body) is not bytes or type(properties) is not bytes:
+            return False
+        data = properties
+        laid.own = <const uint8_t*>PyBytes_AS_STRING(data)
+        laid.own_size = PyBytes_GET_SIZE(data)
+        if not is_utf8(laid.own, laid.own_size):
+            return False
+        born, store = encode_host(born_host), encode_host(store_host)
+        laid.body = <const uint8_t*>PyBytes_AS_STRING(<bytes>body)
+        laid.body_size = PyBytes_GET_SIZE(<bytes>body)
+        size = (
+            HEAD_SIZE - 16 + PyBytes_GET_SIZE(born) + PyBytes_GET_SIZE(store) + laid.body_size
+            + PyBytes_GET_SIZE(row.field) + 2 + laid.own_size
+        )
+        if size + BLANK_SIZE > self._room:
+            check_fits(size, self._rules.file_size)
+        queue = self._rules.get_queue(topic, queue_id)
+        if delayed:
+            code = queue_tags_code(topic, properties, self.store_timestamp, self._rules.delay_levels)
+        laid.own_open = False
+        laid.shared = laid.own
+        laid.shared_size = 0
+        laid.born_host = <const uint8_t*>PyBytes_AS_STRING(born)
+        laid.born_host_size = PyBytes_GET_SIZE(born)
+        laid.store_host = <const uint8_t*>PyBytes_AS_STRING(store)
+        laid.store_host_size = PyBytes_GET_SIZE(store)
+        laid.born_timestamp = born_timestamp
+        laid.queue_id = queue_id
+        laid.flag = flag
+        laid.sys_flag = flags
+        laid.reconsume_times = reconsume
+        scan_properties(laid.own, laid.own_size, &scan)
+        laid.unique = scan.unique
+        laid.tags = scan.tags
+        laid.keys = scan.keys
+        self.lay_out(row, queue, &laid)
+        record = &self._records[self.count - 1]
+        record.store_host = <PyObject*>store_host
+        if delayed:
+            record.tags_code = code
+        self._kept.append((queue, row, store_host))
+        if wait:
+            self.must_wait = True
+        return True
 
     def add_batch(self, messages):
         batch = list(messages)

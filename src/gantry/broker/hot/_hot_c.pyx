@@ -46,7 +46,7 @@ from gantry.broker.hot.gates cimport ends_are_common, pulls_are_common, sends_ar
 from gantry.store._append_c cimport AppendPlan, Found, Laid, Planned, QueueTail, Scan, TopicRow, is_utf8, scan_properties
 
 from gantry.errors import MessageIllegal, RemoteProtocolError
-from gantry.model import topic_config, topic_validator
+from gantry.model import StoreMessage, topic_config, topic_validator
 from gantry.protocol.message.message_id import encode_host
 from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode
 from gantry.protocol.remoting.frame import Frame, FrameDecoder
@@ -57,6 +57,7 @@ from ._hot_py import BATCH_COUNT_MAX, RARE_FLAGS
 from ._plan_py import SendSuffix, encoded_answer, encoded_end_answer
 from ._transactions_py import COMMIT as _COMMIT
 from ._transactions_py import PREPARED as _PREPARED
+from .delayed import place_delayed
 
 cdef int32_t _RARE_FLAGS = RARE_FLAGS
 cdef int32_t _BATCH_COUNT_MAX = BATCH_COUNT_MAX
@@ -84,6 +85,7 @@ cdef struct Reply:
     int32_t unique_range
     int32_t unique_size
     Py_ssize_t unique_at
+    int32_t handle
     uint8_t serialize_type
     uint8_t waits
 
@@ -239,6 +241,8 @@ cdef class HotPlan:
     cdef Py_ssize_t _count_count
     cdef Py_ssize_t _count_capacity
     cdef list _lanes
+    cdef list _handles
+    cdef dict _delayed_counts
     cdef readonly Py_ssize_t waiting_count
     cdef readonly object transactions
     cdef int _ends_are_common  # not asked yet: below 0
@@ -288,6 +292,8 @@ cdef class HotPlan:
         for i in range(first, end):
             reply = &self._replies[i]
             size += 420 + reply.unique_size + PyBytes_GET_SIZE(region) + 60 * <Py_ssize_t>reply.count
+            if reply.handle >= 0:
+                size += PyBytes_GET_SIZE(<bytes>self._handles[reply.handle]) + 40
         out = <uint8_t*>malloc(size)
         if out == NULL:
             raise MemoryError
@@ -324,6 +330,7 @@ cdef class HotPlan:
         cdef uint8_t* p = begin + PREFIX
         cdef uint8_t* mark
         cdef uint8_t* ext
+        cdef bytes handle
         cdef const uint8_t* unique = self.store_plan.text_at(reply.unique_range, reply.unique_at)
         cdef int64_t queue_offset = self.store_plan._records[reply.first].queue_offset
         if reply.serialize_type == 0:
@@ -339,6 +346,10 @@ cdef class HotPlan:
             p = put_number(p, reply.queue_id)
             p = put_text(p, '","queueOffset":"', 17)
             p = put_number(p, queue_offset)
+            if reply.handle >= 0:
+                handle = <bytes>self._handles[reply.handle]
+                p = put_text(p, '","recallHandle":"', 18)
+                p = put_text(p, PyBytes_AS_STRING(handle), PyBytes_GET_SIZE(handle))
             p = put_text(p, '","transactionId":"', 19)
             p = put_text(p, <const char*>unique, reply.unique_size)
             p = put_text(p, '"},"flag":1,"language":"', 24)
@@ -374,6 +385,11 @@ cdef class HotPlan:
             p = put_text(p, "\x00\x0dtransactionId", 15)
             p = put4(p, <uint32_t>reply.unique_size)
             p = put_text(p, <const char*>unique, reply.unique_size)
+            if reply.handle >= 0:
+                handle = <bytes>self._handles[reply.handle]
+                p = put_text(p, "\x00\x0crecallHandle", 14)
+                p = put4(p, <uint32_t>PyBytes_GET_SIZE(handle))
+                p = put_text(p, PyBytes_AS_STRING(handle), PyBytes_GET_SIZE(handle))
             p = put_text(p, "\x00\x0aMSG_REGION", 12)
             p = put4(p, <uint32_t>PyBytes_GET_SIZE(region))
             p = put_text(p, PyBytes_AS_STRING(region), PyBytes_GET_SIZE(region))
@@ -424,6 +440,8 @@ cdef class HotPlan:
             "queueOffset": str(self.store_plan._records[reply.first].queue_offset),
             "transactionId": unique.decode("utf-8", "replace"),
         }
+        if reply.handle >= 0:
+            fields["recallHandle"] = (<bytes>self._handles[reply.handle]).decode()
         return encoded_answer(self.suffix, reply.opaque, reply.serialize_type, code, None, fields)
 
     cdef int _add_reply(self, Header* header, uint8_t serialize_type, int32_t queue_id, Py_ssize_t first, bint waits,
@@ -446,6 +464,7 @@ cdef class HotPlan:
         reply.unique_range = self.store_plan._records[first].range_number if reply.count else 0
         reply.unique_at = unique_at
         reply.unique_size = <int32_t>unique_size
+        reply.handle = -1
         reply.serialize_type = serialize_type
         reply.waits = waits
         self.reply_count += 1
@@ -455,6 +474,26 @@ cdef class HotPlan:
 
     cdef int _add_end_reply(self, Header* header, uint8_t serialize_type) except -1:
         self._add_reply(header, serialize_type, 0, self.store_plan.count, True, 0, 0)
+        return 0
+
+    cdef int _give_handle(self, bytes handle) except -1:
+        """The last reply says it."""
+        if self._handles is None:
+            self._handles = []
+        self._replies[self.reply_count - 1].handle = <int32_t>len(self._handles)
+        self._handles.append(handle)
+        return 0
+
+    cdef int _count_delayed(self, str topic, int32_t queue_id, int64_t size) except -1:
+        """Counted under where it waits, and the queue that was asked for."""
+        if self._delayed_counts is None:
+            self._delayed_counts = {}
+        key = (topic, queue_id)
+        row = self._delayed_counts.get(key)
+        if row is None:
+            row = self._delayed_counts[key] = [0, 0]
+        row[0] += 1
+        row[1] += size
         return 0
 
     cdef int _count(self, Lane lane, int32_t queue_id, int64_t messages, int64_t size, int64_t number) except -1:
@@ -543,6 +582,7 @@ cdef class HotEngine:
     cdef bytes _suffix_bytes
     cdef dict _lanes
     cdef list _counted
+    cdef dict _delayed_counts
     cdef int64_t[5] _totals
     cdef Lane _last
     cdef bytes _last_name
@@ -566,6 +606,7 @@ cdef class HotEngine:
         self.name = "c"
         self._lanes = {}
         self._counted = []
+        self._delayed_counts = {}
 
     def __init__(self, broker):
         self._broker = broker
@@ -603,6 +644,20 @@ cdef class HotEngine:
             if lane.system:
                 self._totals[3] += count.messages
                 self._totals[4] += count.requests
+        if plan._delayed_counts is None:
+            return
+        for (topic, queue_id), (messages, size) in plan._delayed_counts.items():
+            row = self._delayed_counts.get((topic, queue_id))
+            if row is None:
+                row = self._delayed_counts[topic, queue_id] = [0, 0]
+            row[0] += messages
+            row[1] += size
+            self._totals[0] += messages
+            self._totals[1] += size
+            self._totals[2] += messages
+            if self._broker.topics.is_system_topic(topic):
+                self._totals[3] += messages
+                self._totals[4] += messages
 
     def take_totals(self):
         """See the pure twin."""
@@ -618,6 +673,10 @@ cdef class HotEngine:
         cdef QueueSlot* slot
         cdef int32_t queue_id
         cdef list taken = []
+        if self._delayed_counts:
+            for (topic, asked), (messages, size) in self._delayed_counts.items():
+                taken.append((topic, asked, messages, size, messages))
+            self._delayed_counts = {}
         if not self._counted:
             return taken
         for lane, queue_id in self._counted:
@@ -703,7 +762,8 @@ cdef class HotEngine:
                         served = self._end(plan, p[at + 4], &header)
                     elif header.code != PULL_MESSAGE:
                         served = self._send(
-                            plan, p[at + 4], &header, p + at + PREFIX + header_size, <Py_ssize_t>(total - 4 - header_size), born
+                            plan, p[at + 4], &header, p + at + PREFIX + header_size, <Py_ssize_t>(total - 4 - header_size), born,
+                            cutter,
                         )
                     elif out_bytes < OUT_BYTES_MAX:
                         if pulls < 0:
@@ -842,7 +902,7 @@ cdef class HotEngine:
         return read_json(p, size, self._scratch, header)
 
     cdef bint _send(self, HotPlan plan, uint8_t serialize_type, Header* header, const uint8_t* body, Py_ssize_t body_size,
-                    bytes born) except -1:
+                    bytes born, FrameCutter cutter) except -1:
         """Lays out one send; False leaves the frame to others, and the plan as it was."""
         cdef Scan scan
         cdef Laid laid
@@ -892,7 +952,7 @@ cdef class HotEngine:
             laid.body_size = body_size
             return self._half(plan, serialize_type, header, queue_id, &laid)
         scan_properties(text.at, text.size, &scan)
-        if scan.rare or not scan.names_unique or scan.unique.at == NULL:
+        if not scan.names_unique or scan.unique.at == NULL:
             return False
         if not self._accepts(plan):
             return False
@@ -901,6 +961,11 @@ cdef class HotEngine:
             return False
         if lane is None or (queue_id >= lane.write_queue_nums and queue_id >= lane.read_queue_nums):
             return False
+        if scan.rare:
+            return self._send_delayed(
+                plan, serialize_type, header, lane, <int32_t>queue_id, flags, flag, born_timestamp, reconsume,
+                PyBytes_FromStringAndSize(<char*>body, body_size), cutter,
+            )
         waits = scan.wait.at == NULL or is_true(&scan.wait)
         batch = header.code == SEND_BATCH_MESSAGE or is_true(&header.field[BATCH])
         store_plan = plan.store_plan
@@ -1127,6 +1192,44 @@ cdef class HotEngine:
             lane.queue_changes = self._queues.changes
             lane.queues[<Py_ssize_t>queue_id] = queue
         return queue
+
+    cdef bint _send_delayed(self, HotPlan plan, uint8_t serialize_type, Header* header, Lane lane, int32_t queue_id,
+                            int64_t flags, int64_t flag, int64_t born_timestamp, int64_t reconsume, bytes body,
+                            FrameCutter cutter) except -1:
+        """Lays out a send that waits in the timer or a delay level; False as in _send()."""
+        cdef AppendPlan store_plan
+        cdef Py_ssize_t first
+        cdef bytes text
+        if header.code == SEND_BATCH_MESSAGE or is_true(&header.field[BATCH]):
+            return False
+        text = PyBytes_FromStringAndSize(<char*>header.field[PROPERTIES].at, header.field[PROPERTIES].size)
+        placed = place_delayed(self._broker, lane.name, queue_id, text)
+        if placed is None:
+            return False
+        topic, waits_at, properties, unique_at, unique_key, handle, waits = placed
+        store_plan = plan.store_plan
+        if store_plan is None:
+            store_plan = plan.store_plan = self._broker.store.appender.new_plan()
+        first = store_plan.count
+        try:
+            store_plan.add(
+                StoreMessage(
+                    topic, waits_at, body, properties, flag, flags, born_timestamp, (cutter._host, cutter._port),
+                    self._broker.store_host, reconsume, 0, waits,
+                )
+            )
+        except MessageIllegal:
+            return False
+        plan.message_count += 1
+        plan._count_delayed(topic, queue_id, store_plan._records[first].size)
+        if not header.flag & 2:
+            plan._add_reply(
+                header, serialize_type, queue_id, first, waits,
+                store_plan._records[first].properties_at + <Py_ssize_t>unique_at, len(unique_key),
+            )
+            if handle:
+                plan._give_handle(handle)
+        return True
 
     cdef int _more_scans(self) except -1:
         cdef Py_ssize_t count = max(64, 2 * self._scan_count)

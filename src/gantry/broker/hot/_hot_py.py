@@ -28,6 +28,7 @@ from ..transaction.half_message import HALF_TOPIC, QUEUE_ID
 from ._plan_py import HotPlan, Lane, SendSuffix, plain_number
 from ._shapes_py import SHAPE_BYTES_MAX, SendShape, shape_of
 from ._transactions_py import PREPARED, common_half, lay_out_end
+from .delayed import place_delayed
 from .gates import sends_are_common
 
 if TYPE_CHECKING:
@@ -441,7 +442,9 @@ class HotEngine:
             return False
         for rare in _RARE_NAMES:
             if rare in properties:
-                return False
+                return self._send_delayed(
+                    plan, request, frame, names, properties, (flags, flag, born_timestamp, reconsume_times, born_host), queue_id
+                )
         waits = True
         if _WAIT_NAME in properties:
             wait = find_property(properties, _WAIT)
@@ -503,6 +506,45 @@ class HotEngine:
             plan.replies.append((opaque, request.serialize_type, queue_id, len(plan.places), len(records), unique_text, waits))
         plan.places += [(record.queue_offset, record.physical_offset, record.size) for record in records]
         plan.topics.append((stored_topic, queue_id, len(records), sum(record.size for record in records), 1))
+        return True
+
+    def _send_delayed(
+        self,
+        plan: HotPlan,
+        request: RemotingCommand,
+        frame: Frame,
+        names: _Names,
+        text: bytes,
+        values: tuple[int, int, int, int, Host],
+        queue_id: int,
+    ) -> bool:
+        """Lays out a send that waits in the timer or a delay level; False as in _send()."""
+        broker, fields = self._broker, request.ext_fields or {}
+        flags, flag, born_timestamp, reconsume_times, born_host = values
+        if request.code == _SEND_BATCH or fields.get(names.batch, "").lower() == "true":
+            return False
+        placed = place_delayed(broker, fields[names.topic], queue_id, text)
+        if placed is None:
+            return False
+        number = len(plan.places)
+        message = StoreMessage(
+            placed.topic,
+            placed.queue_id,
+            frame.body,
+            placed.properties,
+            flag,
+            flags,
+            born_timestamp,
+            born_host,
+            broker.store_host,
+            reconsume_times,
+            0,
+            placed.waits,
+        )
+        if not self._lay_out(plan, request, [message], placed.unique_key, queue_id, placed.topic):
+            return False
+        if placed.handle and not request.is_oneway:
+            plan.handles[number] = placed.handle.decode()
         return True
 
     def _members(self, body: bytes, shared: StoreMessage) -> list[StoreMessage] | None:

@@ -258,7 +258,18 @@ class HotPlan:
     last read.
     """
 
-    __slots__ = ("failure", "lanes", "places", "replies", "sections", "store_plan", "suffix", "topics", "transactions")
+    __slots__ = (
+        "failure",
+        "handles",
+        "lanes",
+        "places",
+        "replies",
+        "sections",
+        "store_plan",
+        "suffix",
+        "topics",
+        "transactions",
+    )
 
     def __init__(self) -> None:
         self.store_plan: AppendPlan | None = None
@@ -269,6 +280,8 @@ class HotPlan:
         self.topics: list[tuple[str, int, int, int, int]] = []
         self.lanes: dict[bytes, dict[bytes, Lane | None]] = {}
         """By topic and queue id as they stand in headers; None for what goes the long way."""
+        self.handles: dict[int, str] = {}
+        """Recall handles, by the number of the record."""
         self.suffix: SendSuffix | None = None
         """Set when the first send of the plan may take the short way."""
         self.transactions: PlannedTransactions | None = None
@@ -318,7 +331,11 @@ class HotPlan:
                 found.append(encoded_end_answer(int.from_bytes(opaque, "big", signed=True), serialize_type, code))
                 continue
             is_binary = serialize_type == SERIALIZE_ROCKETMQ
-            if count != 1 or not (is_binary or (suffix.is_plain and (unique_key.isalnum() or _plain(unique_key.decode())))):
+            if (
+                count != 1
+                or number in self.handles
+                or not (is_binary or (suffix.is_plain and (unique_key.isalnum() or _plain(unique_key.decode()))))
+            ):
                 found.append(self._stored(reply, suffix, code))
                 continue
             queue_offset, physical_offset, _ = places[number]
@@ -336,15 +353,15 @@ class HotPlan:
 
     def _stored(self, reply: Reply, suffix: SendSuffix, code: int) -> bytes:
         opaque, serialize_type, queue_id, number, count, unique_bytes, _ = reply
-        host = suffix.store_host_hex
+        host, handle = suffix.store_host_hex, self.handles.get(number)
         # As record.offset_msg_id has it; the host is the broker's for all of them.
         msg_id = ",".join([f"{host}{place[1]:016X}" for place in self.places[number : number + count]])
         queue_offset = self.places[number][0]
-        if serialize_type == SERIALIZE_ROCKETMQ:
+        if serialize_type == SERIALIZE_ROCKETMQ and handle is None:
             return _binary_answer(suffix, reply, code, msg_id.encode(), b"%d" % queue_offset)
         unique_key = unique_bytes.decode()
         number = int.from_bytes(opaque, "big", signed=True)
-        if serialize_type == SERIALIZE_JSON and suffix.is_plain and _plain(unique_key):
+        if serialize_type == SERIALIZE_JSON and handle is None and suffix.is_plain and _plain(unique_key):
             return _json_answer(suffix, code, b"%d" % number, queue_id, b"%d" % queue_offset, unique_bytes, msg_id.encode())
         fields = {
             "msgId": msg_id,
@@ -352,6 +369,8 @@ class HotPlan:
             "queueOffset": str(queue_offset),
             "transactionId": unique_key,
         }
+        if handle is not None:
+            fields["recallHandle"] = handle
         return encoded_answer(suffix, number, serialize_type, code, None, fields)
 
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from gantry.errors import MessageIllegal, ProtocolError, StoreDamaged, StoreError
 from gantry.model import DataVersion, StoreMessage, message_const, topic_validator
 from gantry.protocol import json_dialect
-from gantry.protocol.message.properties import encode_properties
-from gantry.protocol.message.record import RecordView, decode_record, store_again
+from gantry.protocol.message.properties import decode_properties, encode_properties, find_property
+from gantry.protocol.message.record import RecordView, store_again
 from gantry.store import GetResult, GetStatus
 from gantry.store.delay_levels import DelayLevels
 
@@ -45,6 +45,7 @@ WAIT_MS_MAX = 1000
 CLOCK_STEP_MS = 1000
 """A message that seems to be due so much later than its level can mean was stored before the wall clock jumped back."""
 RETRY_MS = 1000
+_REAL_TOPIC, _REAL_QUEUE_ID = message_const.REAL_TOPIC.encode(), message_const.REAL_QUEUE_ID.encode()
 PERSIST_INTERVAL_MS = 10_000
 
 
@@ -346,11 +347,14 @@ def due_message(record: bytes | memoryview) -> StoreMessage | None:
     The delay property stays, as in the original, whose delivered messages show it.
     Source: ScheduleMessageService.messageTimeUp (5.3).
     """
-    message = decode_record(record)
-    properties = message.properties
-    topic, queue_id = properties.get(message_const.REAL_TOPIC), properties.get(message_const.REAL_QUEUE_ID)
+    view = RecordView(record)
+    encoded = view.properties
+    topic, queue_id = find_property(encoded, _REAL_TOPIC), find_property(encoded, _REAL_QUEUE_ID)
     if topic is None or queue_id is None or not queue_id.isdigit():
-        log.error("the delayed message at physical offset %d names no destination and is dropped", message.physical_offset)
+        log.error("the delayed message at physical offset %d names no destination and is dropped", view.physical_offset)
         return None
-    encoded = encode_properties(properties)
-    return store_again(message, topic=topic, queue_id=int(queue_id), properties=encoded, wait_store_ok=False)
+    if not encoded.endswith(b"\x02"):
+        encoded = encode_properties(decode_properties(encoded))
+    return store_again(
+        view, topic=topic.decode("utf-8", "replace"), queue_id=int(queue_id), properties=encoded, wait_store_ok=False
+    )

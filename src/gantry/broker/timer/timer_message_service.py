@@ -19,7 +19,7 @@ import asyncio
 import logging
 from array import array
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from gantry._core import java_string_hash
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_hash_of = lru_cache(maxsize=1024)(java_string_hash)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ TOPIC = topic_validator.TIMER_TOPIC
 QUEUE_ID = 0
 ENTER_COUNT_MAX = 512
 ENTER_BYTES_MAX = 4 << 20
-FIRE_COUNT_MAX = 64
+FIRE_COUNT_MAX = 128
 FIRE_BYTES_MAX = 4 << 20
 LOOK_COUNT_MAX = 20_000
 PENDING_UNITS_MAX = 4096
@@ -260,7 +261,7 @@ class TimerMessageService:
             return
         view = message.view
         recalls = message.recalls is not None
-        topic_hash = java_string_hash(message.topic)
+        topic_hash = _hash_of(message.topic)
         self.book.place(message.out_ms, floor_ms, view.physical_offset, view.size, topic_hash, recalls=recalls)
         self.account.metrics.add(message.topic, -1 if recalls else 1, self._clock.now_ms())
         self.entered_count += 1
