@@ -9,6 +9,7 @@ import pytest
 
 from gantry.client import ConsumeFromWhere, ConsumerOptions, Message, Producer, PushConsumer
 from gantry.testing.cluster import LocalCluster
+from tests.client_pop_scenarios import POP_SCENARIOS
 from tests.client_scenarios import SCENARIOS, TRANSACTION_SETTINGS, Seen, World, eventually
 
 SETTINGS = {
@@ -19,7 +20,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, *POP_SCENARIOS], ids=lambda scenario: scenario.__name__)
 async def test_scenario(scenario: Callable[[World], Awaitable[None]], tmp_path: Path) -> None:
     async with LocalCluster(broker=SETTINGS) as cluster:
         await scenario(World(cluster.name_servers, tmp_path))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.client_pop_scenarios import POP_SCENARIOS
 from tests.client_scenarios import SCENARIOS, TRANSACTION_SETTINGS, World
 
 from .cluster import TOPOLOGIES, Cluster
@@ -25,7 +26,7 @@ def official_cluster(
         yield running
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, *POP_SCENARIOS], ids=lambda scenario: scenario.__name__)
 def test_scenario(official_cluster: Cluster, scenario: Callable[[World], Awaitable[None]], tmp_path: Path) -> None:
     async def main() -> None:
         await scenario(World(official_cluster.namesrv_address, tmp_path))

@@ -10,6 +10,7 @@ from gantry.model import Message, MessageExt, MessageQueue
 from .consumer_options import ConsumeFromWhere, ConsumerOptions, MessageModel
 from .doors import Doors
 from .message_selector import MessageSelector
+from .pop_consumer import PopConsumer
 from .process_queue import FlowLimits
 from .producer import Producer, ProducerOptions
 from .pull_consumer import PullConsumer
@@ -30,6 +31,7 @@ __all__ = [
     "MessageModel",
     "MessageQueue",
     "MessageSelector",
+    "PopConsumer",
     "Producer",
     "ProducerOptions",
     "PullConsumer",

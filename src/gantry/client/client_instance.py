@@ -20,6 +20,7 @@ from .broker_api import BrokerApi
 from .client_id import build_client_id, unique_instance_name
 from .doors import Doors
 from .name_server_api import NameServerApi
+from .pop_api import PopApi
 from .publish_info import PublishInfo
 from .remoting import Remoting
 from .request_reply import PendingReplies
@@ -86,6 +87,7 @@ class ClientInstance:
             remoting, lambda: self._name_server_list, first=doors.rng.randrange(max(1, len(self._name_server_list)))
         )
         self.brokers = BrokerApi(remoting, timeout_ms=timeout_ms)
+        self.pops = PopApi(remoting, timeout_ms=timeout_ms)
         self.routes = RouteCache()
         self._producer_groups: set[str] = set()
         self._consumers: dict[str, ConsumerMember] = {}

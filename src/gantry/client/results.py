@@ -72,6 +72,30 @@ class PullResult:
     suggest_broker_id: int = 0
 
 
+class PopStatus(enum.Enum):
+    """FOUND; NOT_FOUND: nothing came in the time it waited; FULL: too many wait at the broker already."""
+
+    FOUND = "FOUND"
+    NOT_FOUND = "NOT_FOUND"
+    FULL = "FULL"
+
+
+POP_STATUS_BY_CODE: dict[int, PopStatus] = {
+    ResponseCode.SUCCESS: PopStatus.FOUND,
+    ResponseCode.POLLING_FULL: PopStatus.FULL,
+    ResponseCode.POLLING_TIMEOUT: PopStatus.NOT_FOUND,
+    ResponseCode.PULL_NOT_FOUND: PopStatus.NOT_FOUND,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PopResult:
+    """Answer to one pop; each message carries its handle in the property POP_CK."""
+
+    status: PopStatus
+    messages: list[MessageExt] = field(default_factory=list)
+
+
 class ConsumeResult(enum.Enum):
     """What a listener says of its messages. None means SUCCESS, an exception RECONSUME_LATER."""
 

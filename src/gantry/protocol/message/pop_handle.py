@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gantry.errors import RemoteProtocolError
+from gantry.errors import LocalProtocolError, RemoteProtocolError
 from gantry.model import names
 
 NORMAL, RETRY_V1, RETRY_V2 = "0", "1", "2"
@@ -42,6 +42,37 @@ def parse_handle(extra_info: str) -> PopHandle:
         return PopHandle(int(fields[0]), int(fields[1]), int(fields[2]), int(fields[3]))
     except (IndexError, ValueError):
         raise RemoteProtocolError(f"extraInfo {extra_info[:128]!r} is no receipt handle") from None
+
+
+class PopReceipt(NamedTuple):
+    """A handle as the client reads it, which has to find the broker and the queue again."""
+
+    start_offset: int
+    pop_time: int
+    invisible_time: int
+    revive_qid: int
+    retry_flag: str
+    broker_name: str
+    queue_id: int
+    queue_offset: int
+
+
+def parse_receipt(handle: str) -> PopReceipt:
+    """All fields of a handle. Raises: LocalProtocolError when the text is none."""
+    fields = handle.split(_FIELD)
+    try:
+        start_offset, pop_time, invisible_time, revive_qid = map(int, fields[:4])
+        retry_flag, broker_name = fields[4], fields[5]
+        return PopReceipt(
+            start_offset, pop_time, invisible_time, revive_qid, retry_flag, broker_name, int(fields[6]), int(fields[7])
+        )
+    except (IndexError, ValueError):
+        raise LocalProtocolError(f"{handle[:128]!r} is no receipt handle") from None
+
+
+def join_receipt(receipt: PopReceipt) -> str:
+    """The text of a handle."""
+    return _FIELD.join(map(str, receipt))
 
 
 def build_handle(
@@ -96,3 +127,15 @@ def queue_order_count_entry(topic: str, queue_id: int, count: int) -> str:
 
 def join_entries(entries: Sequence[str]) -> str:
     return _ENTRY.join(entries)
+
+
+def parse_start_offsets(text: str) -> dict[tuple[str, int], int]:
+    """startOffsetInfo of an answer, by retry flag and queue id. Raises: RemoteProtocolError."""
+    found = {}
+    try:
+        for entry in filter(None, text.split(_ENTRY)):
+            flag, queue_id, start = entry.split(_FIELD)
+            found[flag, int(queue_id)] = int(start)
+    except ValueError:
+        raise RemoteProtocolError(f"startOffsetInfo {text[:128]!r} cannot be read") from None
+    return found
