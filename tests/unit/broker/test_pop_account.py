@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from typing import Any
 
@@ -171,3 +172,35 @@ async def test_a_clock_that_was_ahead_when_it_was_popped_delays_by_no_more_than_
         assert await again.pop() == []
         await again.clock.run_ms(1)
         assert len(await again.pop()) == 4
+
+
+async def test_acknowledgements_that_come_together_are_noted_together(rig: PopRig) -> None:
+    """One write for all of them, before the first answer; each has its own answer."""
+    for n in range(1, 16):
+        await rig.send("T", b"%d" % n)
+    found = await rig.pop()
+    journal = rig.context.pop.account._journal
+    writes, note = [], journal.write
+
+    def noted(*ops: Any) -> None:
+        writes.append(len(ops))
+        note(*ops)
+
+    journal.write = noted  # type: ignore[method-assign]
+    again = await asyncio.gather(*(rig.ack(one) for one in [*found, found[0]]))
+    assert {answer.code for answer in again} == {0}
+    assert len(writes) < len(found) / 2, writes
+    assert rig.context.pop.account.ledger.out_count == 0
+    assert rig.committed() == len(found) == 19
+
+
+async def test_acknowledgements_that_come_together_fail_together(rig: PopRig) -> None:
+    await rig.send("T", b"1")
+    found = await rig.pop()
+    rig.disk.fail("pwrite", error=errno.ENOSPC, times=1_000_000, path_part="gantry/pop", partial=True)
+    answers = await asyncio.gather(*(rig.ack(one) for one in found))
+    assert {answer.code for answer in answers} == {ResponseCode.SERVICE_NOT_AVAILABLE}
+    assert rig.context.pop.account.ledger.out_count == len(found)
+    rig.disk.heal()
+    assert {(await rig.ack(one)).code for one in found} == {0}
+    assert rig.context.pop.account.ledger.out_count == 0

@@ -188,6 +188,26 @@ class PopAccount:
         self.done(queue, done)
         return len(done)
 
+    def ack_all(self, acks: Iterable[tuple[PopQueue, int, int]]) -> None:
+        """Many acknowledgements noted together: queue, offset and pop time of each. Raises: StoreError; none is done then."""
+        done: dict[PopQueue, list[int]] = {}
+        is_out = self.ledger.is_out
+        for queue, offset, pop_time in acks:
+            if is_out(queue, offset, pop_time):
+                offsets = done.get(queue)
+                if offsets is None:
+                    done[queue] = [offset]
+                else:
+                    offsets.append(offset)
+        if done:
+            self._do(*(
+                AckOp(queue.number, tuple(offsets[at : at + ACKS_PER_RECORD]))
+                for queue, offsets in done.items()
+                for at in range(0, len(offsets), ACKS_PER_RECORD)
+            ))  # fmt: skip
+            for queue in done:
+                self._commit(queue)
+
     def done(self, queue: PopQueue, offsets: list[int]) -> None:
         """Messages are done, whatever their handle. Raises: StoreError."""
         if not offsets:
@@ -241,8 +261,7 @@ class PopAccount:
         return min(self.time.now() + max(invisible_time, 0), DEADLINE_MAX)
 
     def _is_out(self, queue: PopQueue, offset: int, pop_time: int) -> bool:
-        out = self.ledger.out(queue, offset)
-        return out is not None and out.pop_time == pop_time
+        return self.ledger.is_out(queue, offset, pop_time)
 
     def _drop(self, queues: list[PopQueue]) -> None:
         if queues:
@@ -259,8 +278,10 @@ class PopAccount:
 
     def _commit(self, queue: PopQueue) -> None:
         """Only forwards: an offset that somebody set ahead of the ledger stays."""
-        base = max(queue.base, queue.committed)
-        offsets, (topic, group, queue_id) = self._offsets, queue.key
+        base = queue.base
+        if queue.committed > base:
+            base = queue.committed
+        offsets, topic, group, queue_id = self._offsets, queue.topic, queue.group, queue.queue_id
         if base > offsets.query(group, topic, queue_id) and not offsets.has_reset(group, topic, queue_id):
             offsets.commit(group, topic, queue_id, base, "pop")
 

@@ -150,6 +150,11 @@ class PopLedger:
             return None
         return Out(queue, offset, self._pop_time[slot], self._deadline[slot])
 
+    def is_out(self, queue: PopQueue, offset: int, pop_time: int) -> bool:
+        """Whether the message at this offset waits under a handle with this pop time."""
+        slot = queue.slots.get(offset)
+        return slot is not None and self._pop_time[slot] == pop_time and self._deadline[slot] != MOVED
+
     @property
     def out_count(self) -> int:
         """Messages that wait for an acknowledgement or their deadline."""
@@ -237,8 +242,7 @@ class PopLedger:
         elif isinstance(op, AckOp):
             queue = self._known(op.queue)
             if queue is not None:
-                for offset in op.offsets:
-                    self._take_back(queue, offset)
+                self._done(queue, op.offsets)
         elif isinstance(op, ChangeOp):
             queue = self._known(op.queue)
             slot = None if queue is None else queue.slots.get(op.offset)
@@ -317,17 +321,25 @@ class PopLedger:
         if queue is None:
             return
         queue.next = op.next_offset
-        slots = queue.slots
-        for offset in op.offsets:
-            # Popped again after its group was set back: the earlier handle ends.
-            self._take_back(queue, offset)
-            moved = slots.pop(offset, None)
-            if moved is not None:
-                self._release(moved)
-            slots[offset] = slot = self._slot(op.queue, offset, op.pop_time, op.deadline)
-            self._remember(slot, op.deadline)
-        self._timed += len(op.offsets)
-        queue.note(op.offsets)
+        slots, offsets = queue.slots, op.offsets
+        if not offsets:
+            queue.note(offsets)
+            return
+        deadline = op.deadline
+        bucket = self._bucket(deadline)
+        for offset in offsets:
+            if offset in slots:
+                # Popped again after its group was set back: the earlier handle ends.
+                self._take_back(queue, offset)
+                moved = slots.pop(offset, None)
+                if moved is not None:
+                    self._release(moved)
+            slots[offset] = slot = self._slot(op.queue, offset, op.pop_time, deadline)
+            bucket.append(slot)
+        self._timed += len(offsets)
+        self._bucketed += len(offsets)
+        self._bound_buckets()
+        queue.note(offsets)
 
     def _slot(self, number: int, offset: int, pop_time: int, deadline: int) -> int:
         if self._free:
@@ -343,25 +355,41 @@ class PopLedger:
         self._deadline.append(deadline)
         return len(self._deadline) - 1
 
+    def _done(self, queue: PopQueue, offsets: Sequence[int]) -> None:
+        """As _take_back() for each, which most messages go through once: written out, it is half the cost."""
+        slots, deadlines, free = queue.slots, self._deadline, self._free
+        taken = 0
+        for offset in offsets:
+            slot = slots.get(offset)
+            if slot is None or deadlines[slot] == MOVED:
+                continue
+            del slots[offset]
+            deadlines[slot] = FREE
+            free.append(slot)
+            taken += 1
+        self._timed -= taken
+
     def _take_back(self, queue: PopQueue, offset: int) -> None:
-        slot = queue.slots.get(offset)
-        if slot is None or self._deadline[slot] == MOVED:
-            return
-        del queue.slots[offset]
-        self._timed -= 1
-        self._release(slot)
+        self._done(queue, (offset,))
 
     def _release(self, slot: int) -> None:
         self._deadline[slot] = FREE
         self._free.append(slot)
 
     def _remember(self, slot: int, deadline: int) -> None:
+        self._bucket(deadline).append(slot)
+        self._bucketed += 1
+        self._bound_buckets()
+
+    def _bucket(self, deadline: int) -> array[int]:
+        """Where the slots of a deadline are, one of which is added by the caller."""
         bucket = self._buckets.get(deadline)
         if bucket is None:
             bucket = self._buckets[deadline] = array("i")
             heapq.heappush(self._heap, deadline)
-        bucket.append(slot)
-        self._bucketed += 1
+        return bucket
+
+    def _bound_buckets(self) -> None:
         if self._bucketed > 2 * self._timed + STALE_SLOTS_MIN:
             self._rebuild()
 

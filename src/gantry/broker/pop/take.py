@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gantry.model import MessageExt, StoreMessage, message_const, names
 from gantry.protocol.message import pop_handle
 from gantry.protocol.message.properties import encode_properties
-from gantry.protocol.message.record import RecordView, decode_record, encode_record
+from gantry.protocol.message.record import decode_record, encode_record, queue_offset_of
 from gantry.protocol.remoting.header.pop_message import INIT_MIN
 from gantry.store import GetResult, GetStatus
 
@@ -131,6 +131,10 @@ class PopTaker:
                 self._passed_by.discard(key)
                 self.on_free(take.topic, take.group, queue_id)
 
+    def pass_by(self, take: Take, topic: str, queue_id: int) -> None:
+        """Counts what a queue has for the next pop: this one is full."""
+        take.rest += self._behind((topic, take.group, queue_id), take)
+
     def begin_offset(self, topic: str, group: str, queue_id: int, init_mode: int) -> int:
         """Where a pop of a queue begins, orderly ones apart. Source: PopMessageProcessor.getPopOffset, getInitOffset (5.3)."""
         offset = self._account.next_offset(topic, group, queue_id)
@@ -207,8 +211,7 @@ class PopTaker:
 
     def _take_out(self, take: Take, key: QueueKey, begin: int, result: GetResult) -> None:
         topic, group, queue_id = key
-        views = [RecordView(record) for record in result.views]
-        offsets = [view.queue_offset for view in views]
+        offsets = [queue_offset_of(record) for record in result.views]
         if take.order:
             self._take_in_order(take, key, begin, offsets)
         else:
@@ -218,12 +221,18 @@ class PopTaker:
         take.msg_offsets.append(pop_handle.msg_offset_entry(topic, queue_id, offsets))
         size = 0
         as_it_lies = topic == take.topic or self._config.pop_response_return_actual_retry_topic
-        for record, view in zip(result.views, views, strict=True):
+        for record, offset in zip(result.views, offsets, strict=True):
             if not as_it_lies:
                 handle = pop_handle.build_handle(
-                    begin, take.pop_time, take.invisible_time, take.revive_qid, topic, self._config.broker_name, queue_id,
-                    view.queue_offset,
-                )  # fmt: skip
+                    begin,
+                    take.pop_time,
+                    take.invisible_time,
+                    take.revive_qid,
+                    topic,
+                    self._config.broker_name,
+                    queue_id,
+                    offset,
+                )
                 record = under_its_own_topic(decode_record(record), take.topic, handle)
             take.records.append(record)
             size += len(record)

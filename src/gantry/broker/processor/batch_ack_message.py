@@ -17,6 +17,7 @@ from ..pop.acks import ack_in_order
 
 if TYPE_CHECKING:
     from ..context import BrokerContext
+    from ..pop.ledger import PopQueue
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +36,11 @@ class BatchAckMessageProcessor:
         if body is None or not body.acks:
             return request.reply(ResponseCode.NO_MESSAGE, "the batch acknowledges nothing")
         refusal = None
+        acks: list[tuple[PopQueue, int, int]] = []
         try:
             for entry in body.acks:
-                refusal = self._ack(ctx, entry) or refusal
+                refusal = self._ack(ctx, entry, acks) or refusal
+            self._broker.pop.account.ack_all(acks)
         except StoreError as error:
             log.error("acknowledgements are not noted: %s", error)
             raise BrokerError(ResponseCode.SERVICE_NOT_AVAILABLE, str(error)) from error
@@ -45,7 +48,8 @@ class BatchAckMessageProcessor:
             return request.reply(ResponseCode.MESSAGE_ILLEGAL, refusal)
         return request.reply()
 
-    def _ack(self, ctx: RequestContext, entry: BatchAckEntry) -> str | None:
+    def _ack(self, ctx: RequestContext, entry: BatchAckEntry, acks: list[tuple[PopQueue, int, int]]) -> str | None:
+        """Orderly ones are done at once, the others are added to `acks`. Raises: StoreError."""
         broker = self._broker
         topic, group, queue_id = real_topic(entry.t, entry.c, entry.r), entry.c, entry.q
         first, end = broker.store.min_offset(topic, queue_id), broker.store.max_offset(topic, queue_id)
@@ -58,7 +62,7 @@ class BatchAckMessageProcessor:
             return refusal
         queue = broker.pop.account.find(topic, group, queue_id)
         if queue is not None:
-            broker.pop.account.ack(queue, offsets, entry.pt)
+            acks += [(queue, offset, entry.pt) for offset in offsets]
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from gantry.errors import BrokerError, MQError, StoreError
@@ -13,6 +14,7 @@ from gantry.protocol.message import pop_handle
 from gantry.protocol.remoting.codes import ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
 from gantry.protocol.remoting.header.pop_message import PopMessageRequestHeader, PopMessageResponseHeader
+from gantry.runtime.begun import begun
 from gantry.runtime.remoting_server import RequestContext
 
 from ..consumer_filter import PullFilter
@@ -46,12 +48,13 @@ class PopMessageProcessor:
         self._tasks: set[asyncio.Task[None]] = set()
         broker.pop.pops.resume = self._resume
 
-    async def __call__(
+    def __call__(
         self, ctx: RequestContext, request: RemotingCommand, header: PopMessageRequestHeader
-    ) -> RemotingCommand | None:
+    ) -> RemotingCommand | Awaitable[RemotingCommand | None] | None:
         if not header.born_time:
             header.born_time = self._broker.clock.now_ms()
-        return await self._pop(ctx, request, header, None, False)
+        # What lies in memory is taken without a wait.
+        return begun(self._pop(ctx, request, header, None, False))
 
     async def _pop(
         self,
@@ -147,9 +150,12 @@ class PopMessageProcessor:
         """Queue after queue, beginning `start` behind the most urgent one: the number of a queue is its priority."""
         if topic is None:
             return
-        count = topic.read_queue_nums
+        count, taker = topic.read_queue_nums, self._broker.pop.taker
         for each in reversed(range(count)) if self._broker.config.priority_order_asc else range(count):
-            await self._broker.pop.taker.take_queue(take, topic.topic_name, (start + each) % count)
+            if take.is_full and not take.order:
+                taker.pass_by(take, topic.topic_name, (start + each) % count)
+            else:
+                await taker.take_queue(take, topic.topic_name, (start + each) % count)
 
     # -- answers
 

@@ -90,6 +90,16 @@ def record_parts(
     return size, [head, body, topic_part, _I2.pack(len(properties)), properties]
 
 
+def queue_offset_of(record: bytes | memoryview) -> int:
+    """Queue offset of one record, whose other fields nobody needs. Raises: RemoteProtocolError when it is none."""
+    if len(record) >= RECORD_SIZE_MIN:
+        front = _FRONT.unpack_from(record)
+        if front[0] == len(record) and front[1] in (MAGIC_V1, MAGIC_V2):
+            offset: int = front[5]
+            return offset
+    return RecordView(record).queue_offset
+
+
 class RecordView:
     """The fields of one record, read from its bytes when asked for; holds the buffer it was made of.
 

@@ -26,6 +26,8 @@ _MISSING: Any = dataclasses.MISSING
 _KIND_BY_TEXT: dict[Any, type] = {
     text: kind for kind in (str, int, bool) for text in (kind.__name__, f"{kind.__name__} | None")
 }
+_SURELY_FITS = {32: 10, 64: 19}
+"""By width: a text of fewer digits is a number that fits."""
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
 
 
@@ -108,16 +110,19 @@ class Header:
         Raises: HeaderFieldError naming the field that is missing or has no value of its type.
         """
         source = ext_fields or {}
-        values: dict[str, Any] = {}
+        header = cls.__new__(cls)
+        # As __init__ would set them; there is a header a request, and a call with keywords costs as much as reading them.
+        values = header.__dict__
         for spec in cls.FIELDS:
-            text = source.get(spec.wire_name)
+            attribute, wire_name, kind, _, required, default = spec
+            text = source.get(wire_name)
             if text is None:
-                if spec.required:
-                    raise HeaderFieldError(field=spec.wire_name, value=None, reason="the request must carry it")
-                values[spec.attribute] = spec.default
+                if required:
+                    raise HeaderFieldError(field=wire_name, value=None, reason="the request must carry it")
+                values[attribute] = default
             else:
-                values[spec.attribute] = _parse(spec, text)
-        return cls(**values)
+                values[attribute] = text if kind is str else _parse(spec, text)
+        return header
 
     def encode(self) -> dict[str, str]:
         """Extension fields, None left out, in the order of declaration."""
@@ -152,11 +157,11 @@ def _kind(hint: Any) -> type:
 
 
 def _parse(spec: FieldSpec, text: str) -> Any:
-    if spec.kind is str:
-        return text
     if spec.kind is bool:
         # Java's Boolean.parseBoolean: everything but "true" is false, so no value is refused.
         return text.lower() == "true"
+    if len(text) < _SURELY_FITS.get(spec.bits, 0) and text.isascii() and text.isdecimal():
+        return int(text)
     if not _INTEGER.match(text):
         raise HeaderFieldError(field=spec.wire_name, value=text, reason=f"expected an integer of {spec.bits} bits")
     number = int(text)
