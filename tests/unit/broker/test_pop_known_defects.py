@@ -225,3 +225,15 @@ async def test_issue_10229_an_operators_offset_reaches_orderly_pops(rig: PopRig)
     await rig.ack(one)
     rig.context.offsets.assign_reset_offset("T", GROUP, 0, 0)
     assert bodies(await rig.pop(order=True, queue_id=0)) == [b"0"]
+
+
+@pytest.mark.parametrize("after_ms", [17_000, 60_000, 240_000, 299_999])
+async def test_issue_4153_an_acknowledgement_late_in_a_long_invisible_time_counts(rig: PopRig, after_ms: int) -> None:
+    """There it went through a later delay level than the checkpoint, came out behind it, and the message was given back."""
+    (one,) = await rig.pop(invisible_time=300_000)
+    await rig.clock.run_ms(after_ms)
+    assert (await rig.ack(one)).code == 0
+    assert rig.committed() == 1
+    await rig.clock.run_ms(301_000)
+    assert await rig.messages(RETRY) == []
+    assert await rig.pop() == []
