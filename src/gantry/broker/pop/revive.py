@@ -138,17 +138,12 @@ class PopReviveService:
                     self._account.ledger.put_off(out, later)
 
     async def _revive_queue(self, queue: PopQueue, outs: list[Out]) -> None:
-        topic, group, queue_id = queue.key
-        config = self._groups.find(group)
-        if config is None or self._topics.select(names.normal_topic(topic, group)) is None:
+        topic, _, queue_id = queue.key
+        if not self.knows(queue):
             log.warning("topic or group of %s is gone: %d popped messages are not given back", queue.key, len(outs))
             self._account.done(queue, [out.offset for out in outs])
             return
-        records = await self._read(topic, queue_id, outs)
-        retry_topic = topic
-        if not names.is_retry_topic(topic):
-            build = names.pop_retry_topic_v2 if self._config.enable_retry_topic_v2 else names.pop_retry_topic_v1
-            retry_topic = build(topic, group)
+        records = await self.read(topic, queue_id, outs)
         gone, again = [], []
         for out in outs:
             record = records.get(out.offset)
@@ -163,20 +158,33 @@ class PopReviveService:
         self._account.done(queue, gone)
         if not again:
             return
-        limit = config.retry_max_times
-        needed = {self._target(retry_topic, group, record, limit) for _, record in again}
-        for name in needed:
+        self._append(queue, await self.targets(queue, again))
+
+    def knows(self, queue: PopQueue) -> bool:
+        """Topic and group are still there."""
+        topic, group, _ = queue.key
+        return self._groups.find(group) is not None and self._topics.select(names.normal_topic(topic, group)) is not None
+
+    async def targets(self, queue: PopQueue, again: list[tuple[Out, RecordView]]) -> list[tuple[Out, RecordView, str]]:
+        """With each message the topic it goes to, which is there when this returns. Raises: StoreError."""
+        topic, group, _ = queue.key
+        retry_topic = topic
+        if not names.is_retry_topic(topic):
+            build = names.pop_retry_topic_v2 if self._config.enable_retry_topic_v2 else names.pop_retry_topic_v1
+            retry_topic = build(topic, group)
+        config = self._groups.find(group)
+        limit = config.retry_max_times if config is not None else 0
+        found = [
+            (out, record, names.dlq_topic(group) if record.reconsume_times >= limit else retry_topic) for out, record in again
+        ]
+        for name in {target for _, _, target in found}:
             if self._topics.select(name) is None:
                 await self._topics.create_if_absent(retry_topic_config(name, 1, perm_name.PERM_READ_WRITE))
             if names.is_retry_topic(name) and self._offsets.query(group, name, 0) < 0:
                 self._offsets.commit(group, name, 0, 0, "initPopRetryOffset")
-        self._append(queue, retry_topic, limit, again)
+        return found
 
-    @staticmethod
-    def _target(retry_topic: str, group: str, record: RecordView, limit: int) -> str:
-        return names.dlq_topic(group) if record.reconsume_times >= limit else retry_topic
-
-    async def _read(self, topic: str, queue_id: int, outs: list[Out]) -> dict[int, RecordView]:
+    async def read(self, topic: str, queue_id: int, outs: list[Out]) -> dict[int, RecordView]:
         """The records of due messages, by offset; those the store no longer has are missing. Raises: StoreError."""
         wanted = {out.offset for out in outs}
         found: dict[int, RecordView] = {}
@@ -194,10 +202,10 @@ class PopReviveService:
             at = following[0]
         return found
 
-    def _append(self, queue: PopQueue, retry_topic: str, limit: int, again: list[tuple[Out, RecordView]]) -> None:
+    def _append(self, queue: PopQueue, again: list[tuple[Out, RecordView, str]]) -> None:
         """Raises: StoreError; nothing was given back then."""
         # Whoever was acknowledged while topics were made is left alone.
-        again = [(out, record) for out, record in again if self._account.ledger.out(queue, out.offset) == out]
+        again = [one for one in again if self._account.ledger.out(queue, one[0].offset) == one[0]]
         if not again:
             return
         plan = self._store.new_plan()
@@ -205,8 +213,7 @@ class PopReviveService:
         stored: list[tuple[str, int]] = []
         gone: list[int] = []
         try:
-            for out, record in again:
-                name = self._target(retry_topic, queue.group, record, limit)
+            for out, record, name in again:
                 message = revived(record, name, names.normal_topic(queue.topic, queue.group), out.pop_time)
                 try:
                     planned = plan.add(message)

@@ -12,6 +12,7 @@ from gantry.model import topic_validator
 from ..long_polling import PopHold
 from .account import PopAccount
 from .checkpoints import REVIVE_GROUP, pending_of, read_checkpoints
+from .keep import PopKeeper
 from .order_info_manager import OrderInfoManager
 from .revive import PopReviveService
 from .take import PopTaker
@@ -59,6 +60,7 @@ class PopRoom:
         )
         self.order_infos = OrderInfoManager(disk, clock, self.account, directory=config_directory, checksum_dir=checksum_dir)
         self.revive = PopReviveService(config, clock, store, self.account, topics, groups, offsets, on_stored=stats.topic_put)
+        self.keeper = PopKeeper(config, clock, store, self.account, self.revive)
         self.taker = PopTaker(config, store, self.account, self.order_infos, offsets, on_taken=stats.group_get)
         self.pops = PopHold(clock, count_max=config.max_pop_polling_size, count_per_key_max=config.pop_polling_size)
         self.notifications = PopHold(clock, count_max=config.max_pop_polling_size, count_per_key_max=config.pop_polling_size)
