@@ -110,6 +110,10 @@ class Reader:
         removed_below = -1
         last_physical = 0
         tests_left, unwanted_bytes_left = _LOOK_TESTS_MAX, _LOOK_BYTES_MAX
+        config, views, count = self._config, result.views, 0
+        memory_begin = self._log.wrote_offset - config.in_memory_bytes
+        in_memory = config.max_transfer_bytes_on_message_in_memory, config.max_transfer_count_on_message_in_memory
+        on_disk = config.max_transfer_bytes_on_message_in_disk, config.max_transfer_count_on_message_in_disk
         full = False
         while position < scan_end and not full:
             wanted = min(scan_end - position, max(count_max, _READ_AHEAD_UNITS))
@@ -125,9 +129,13 @@ class Reader:
                 break
             for physical_offset, size, code in iterate_units(units):
                 filler = size == FILLER_SIZE
-                if not filler and self._is_full(result, size, count_max, bytes_max, physical_offset):
-                    full = True
-                    break
+                if count and not filler:
+                    # The next record would exceed a limit; the first one always passes. Source: isTheBatchFull (5.3).
+                    total = result.size + size
+                    most_bytes, most_count = in_memory if physical_offset >= memory_begin else on_disk
+                    if count >= count_max or total > bytes_max or total > most_bytes or count >= most_count:
+                        full = True
+                        break
                 position += 1
                 result.next_begin_offset = position
                 if filler or physical_offset < removed_below:
@@ -152,7 +160,8 @@ class Reader:
                             full = True
                             break
                         continue
-                result.views.append(data)
+                views.append(data)
+                count += 1
                 result.size += size
                 result.status = GetStatus.FOUND
                 if full:
@@ -167,22 +176,6 @@ class Reader:
         if len(blocks) > _READ_BLOCKS_MAX:
             oldest, _ = blocks.popitem(last=False)
             oldest.read_block = b""
-
-    def _is_full(self, result: GetResult, size: int, count_max: int, bytes_max: int, physical_offset: int) -> bool:
-        """The next record would exceed a limit; the first one always passes. Source: isTheBatchFull (5.3)."""
-        count = len(result.views)
-        if not count:
-            return False
-        total = result.size + size
-        if count + 1 > count_max or total > bytes_max:
-            return True
-        config = self._config
-        if self.is_in_memory(physical_offset):
-            return (
-                total > config.max_transfer_bytes_on_message_in_memory
-                or count >= config.max_transfer_count_on_message_in_memory
-            )
-        return total > config.max_transfer_bytes_on_message_in_disk or count >= config.max_transfer_count_on_message_in_disk
 
     # --- reading ahead for the engine of the hot path
 

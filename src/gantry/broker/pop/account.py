@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import posixpath
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from gantry.errors import DiskFault, DiskFull, StoreError
@@ -184,27 +184,25 @@ class PopAccount:
 
     def ack(self, queue: PopQueue, offsets: Iterable[int], pop_time: int) -> int:
         """Messages are done, as far as they are out under a handle with this pop time; returns how many. Raises: StoreError."""
-        done = [offset for offset in offsets if self._is_out(queue, offset, pop_time)]
+        done = self.ledger.out_of(queue, offsets, pop_time)
         self.done(queue, done)
         return len(done)
 
-    def ack_all(self, acks: Iterable[tuple[PopQueue, int, int]]) -> None:
-        """Many acknowledgements noted together: queue, offset and pop time of each. Raises: StoreError; none is done then."""
+    def ack_all(self, acks: Iterable[tuple[PopQueue, Sequence[int], int]]) -> None:
+        """Many acknowledgements noted together: queue, offsets and pop time of each. Raises: StoreError; none is done then."""
         done: dict[PopQueue, list[int]] = {}
-        is_out = self.ledger.is_out
-        for queue, offset, pop_time in acks:
-            if is_out(queue, offset, pop_time):
-                offsets = done.get(queue)
-                if offsets is None:
-                    done[queue] = [offset]
-                else:
-                    offsets.append(offset)
+        for queue, offsets, pop_time in acks:
+            out = self.ledger.out_of(queue, offsets, pop_time)
+            if out:
+                done.setdefault(queue, []).extend(out)
         if done:
-            self._do(*(
-                AckOp(queue.number, tuple(offsets[at : at + ACKS_PER_RECORD]))
-                for queue, offsets in done.items()
-                for at in range(0, len(offsets), ACKS_PER_RECORD)
-            ))  # fmt: skip
+            self._do(
+                *(
+                    AckOp(queue.number, tuple(out[at : at + ACKS_PER_RECORD]))
+                    for queue, out in done.items()
+                    for at in range(0, len(out), ACKS_PER_RECORD)
+                )
+            )
             for queue in done:
                 self._commit(queue)
 
@@ -223,7 +221,7 @@ class PopAccount:
         """
         # Two handles of a message must differ, whatever the wall clock says.
         new_pop_time = max(self.time.wall(), pop_time + 1)
-        if self._is_out(queue, offset, pop_time):
+        if self.ledger.out_of(queue, (offset,), pop_time):
             deadline = self.deadline(invisible_time)
             self._do(ChangeOp(queue.number, offset, new_pop_time, deadline))
             self.on_deadline(deadline)
@@ -259,9 +257,6 @@ class PopAccount:
 
     def deadline(self, invisible_time: int) -> int:
         return min(self.time.now() + max(invisible_time, 0), DEADLINE_MAX)
-
-    def _is_out(self, queue: PopQueue, offset: int, pop_time: int) -> bool:
-        return self.ledger.is_out(queue, offset, pop_time)
 
     def _drop(self, queues: list[PopQueue]) -> None:
         if queues:

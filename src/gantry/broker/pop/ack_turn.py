@@ -32,12 +32,12 @@ class AckTurn:
 
     def __init__(self, account: PopAccount) -> None:
         self._account = account
-        self._acks: list[tuple[PopQueue, int, int]] = []
+        self._acks: list[tuple[PopQueue, tuple[int, ...], int]] = []
         self._waiting: list[RequestContext] = []
 
     def add(self, ctx: RequestContext, queue: PopQueue, offset: int, pop_time: int) -> None:
         """An acknowledgement; `ctx` is answered when it is noted."""
-        self._acks.append((queue, offset, pop_time))
+        self._acks.append((queue, (offset,), pop_time))
         self._waiting.append(ctx)
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self._end)

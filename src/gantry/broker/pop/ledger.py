@@ -150,10 +150,14 @@ class PopLedger:
             return None
         return Out(queue, offset, self._pop_time[slot], self._deadline[slot])
 
-    def is_out(self, queue: PopQueue, offset: int, pop_time: int) -> bool:
-        """Whether the message at this offset waits under a handle with this pop time."""
-        slot = queue.slots.get(offset)
-        return slot is not None and self._pop_time[slot] == pop_time and self._deadline[slot] != MOVED
+    def out_of(self, queue: PopQueue, offsets: Iterable[int], pop_time: int) -> list[int]:
+        """Those of the offsets whose messages wait under a handle with this pop time."""
+        slots, pop_times, deadlines = queue.slots, self._pop_time, self._deadline
+        return [
+            offset
+            for offset in offsets
+            if (slot := slots.get(offset)) is not None and pop_times[slot] == pop_time and deadlines[slot] != MOVED
+        ]
 
     @property
     def out_count(self) -> int:
@@ -327,6 +331,7 @@ class PopLedger:
             return
         deadline = op.deadline
         bucket = self._bucket(deadline)
+        free = self._free
         for offset in offsets:
             if offset in slots:
                 # Popped again after its group was set back: the earlier handle ends.
@@ -334,26 +339,22 @@ class PopLedger:
                 moved = slots.pop(offset, None)
                 if moved is not None:
                     self._release(moved)
-            slots[offset] = slot = self._slot(op.queue, offset, op.pop_time, deadline)
+            if free:
+                slot = free.pop()
+                self._queue[slot], self._offset[slot] = op.queue, offset
+                self._pop_time[slot], self._deadline[slot] = op.pop_time, deadline
+            else:
+                slot = len(self._deadline)
+                self._queue.append(op.queue)
+                self._offset.append(offset)
+                self._pop_time.append(op.pop_time)
+                self._deadline.append(deadline)
+            slots[offset] = slot
             bucket.append(slot)
         self._timed += len(offsets)
         self._bucketed += len(offsets)
         self._bound_buckets()
         queue.note(offsets)
-
-    def _slot(self, number: int, offset: int, pop_time: int, deadline: int) -> int:
-        if self._free:
-            slot = self._free.pop()
-            self._queue[slot] = number
-            self._offset[slot] = offset
-            self._pop_time[slot] = pop_time
-            self._deadline[slot] = deadline
-            return slot
-        self._queue.append(number)
-        self._offset.append(offset)
-        self._pop_time.append(pop_time)
-        self._deadline.append(deadline)
-        return len(self._deadline) - 1
 
     def _done(self, queue: PopQueue, offsets: Sequence[int]) -> None:
         """As _take_back() for each, which most messages go through once: written out, it is half the cost."""

@@ -36,7 +36,7 @@ class BatchAckMessageProcessor:
         if body is None or not body.acks:
             return request.reply(ResponseCode.NO_MESSAGE, "the batch acknowledges nothing")
         refusal = None
-        acks: list[tuple[PopQueue, int, int]] = []
+        acks: list[tuple[PopQueue, list[int], int]] = []
         try:
             for entry in body.acks:
                 refusal = self._ack(ctx, entry, acks) or refusal
@@ -48,7 +48,7 @@ class BatchAckMessageProcessor:
             return request.reply(ResponseCode.MESSAGE_ILLEGAL, refusal)
         return request.reply()
 
-    def _ack(self, ctx: RequestContext, entry: BatchAckEntry, acks: list[tuple[PopQueue, int, int]]) -> str | None:
+    def _ack(self, ctx: RequestContext, entry: BatchAckEntry, acks: list[tuple[PopQueue, list[int], int]]) -> str | None:
         """Orderly ones are done at once, the others are added to `acks`. Raises: StoreError."""
         broker = self._broker
         topic, group, queue_id = real_topic(entry.t, entry.c, entry.r), entry.c, entry.q
@@ -62,7 +62,7 @@ class BatchAckMessageProcessor:
             return refusal
         queue = broker.pop.account.find(topic, group, queue_id)
         if queue is not None:
-            acks += [(queue, offset, entry.pt) for offset in offsets]
+            acks.append((queue, offsets, entry.pt))
         return None
 
 
