@@ -206,6 +206,23 @@ class BrokerConfig(StoreKeys):
     )
     default_query_max_num: int = key("defaultQueryMaxNum", 32, doc="Messages a query by unique key looks for.", minimum=1)
 
+    # -- cold reads
+    cg_cold_read_threshold: int = key(
+        "cgColdReadThreshold", 3 << 20, doc="Cold data that a group may read in 5 s before it is held back.", unit="bytes",
+        minimum=0, reloadable=True,
+    )  # fmt: skip
+    global_cold_read_threshold: int = key(
+        "globalColdReadThreshold", 100 << 20, doc="Cold data that all groups may read in 5 s together.", unit="bytes",
+        minimum=0, reloadable=True,
+    )  # fmt: skip
+    cold_ctr_strategy_enable: bool = key(
+        "coldCtrStrategyEnable", False, doc="Let a strategy move the thresholds of groups that have none of their own.",
+        reloadable=True,
+    )  # fmt: skip
+    use_pid_cold_ctr_strategy: bool = key(
+        "usePIDColdCtrStrategy", True, doc="Which one: by what all have read together in ten periods, or a simple one."
+    )
+
     # -- popping
     pop_polling_size: int = key(
         "popPollingSize", 1024, doc="Pops that may wait for one queue id of a topic and group; further ones are answered full.",
@@ -300,6 +317,35 @@ class BrokerConfig(StoreKeys):
     connections_per_address_max: int = key(
         "connectionsPerAddressMax", 4_000, doc="Connections to one port from one address; further ones are closed.", minimum=1
     )
+
+    # -- metrics
+    metrics_exporter_type: str = key(
+        "metricsExporterType", "DISABLE", choices=("DISABLE", "PROM"),
+        doc="PROM serves metrics to Prometheus; the original's OTLP_GRPC and LOG are not offered.",
+    )  # fmt: skip
+    metrics_prom_exporter_port: int = key(
+        "metricsPromExporterPort", 5557, doc="Port of the metrics, GET /metrics; 0 lets the system choose.", minimum=0,
+        maximum=65535,
+    )  # fmt: skip
+    metrics_prom_exporter_host: str = key("metricsPromExporterHost", "", doc="Address to serve metrics on; empty: brokerIP1.")
+    metrics_label: str = key(
+        "metricsLabel", "", doc="Labels of every metric, `name:value` joined by commas.", pattern=r"[^\x00-\x1f]*",
+        shape="name:value,name:value",
+    )  # fmt: skip
+    metrics_in_delta: bool = key(
+        "metricsInDelta", False, doc="Only adds the label aggregation=delta: what Prometheus reads is always cumulative."
+    )
+    metrics_otel_cardinality_limit: int = key(
+        "metricsOtelCardinalityLimit", 50_000, doc="Series of one metric; further ones are left out.", minimum=1
+    )
+    enable_stats_metrics: bool = key("enableStatsMetrics", True, doc="Show the broker's own figures.")
+    enable_request_metrics: bool = key("enableRequestMetrics", True, doc="Show messages in and out.")
+    enable_connection_metrics: bool = key("enableConnectionMetrics", True, doc="Show connected producers and consumers.")
+    enable_lag_and_dlq_metrics: bool = key("enableLagAndDlqMetrics", True, doc="Show how far groups are behind.")
+    enable_transaction_metrics: bool = key("enableTransactionMetrics", True, doc="Show half messages and how they ended.")
+    enable_remoting_metrics: bool = key("enableRemotingMetrics", True, doc="Show times from requests to answers.")
+    enable_message_store_metrics: bool = key("enableMessageStoreMetrics", True, doc="Show the store and its timer.")
+    enable_pop_metrics: bool = key("enablePopMetrics", True, doc="Show popped messages.")
 
     # -- administration
     enable_mixed_message_type: bool = key(

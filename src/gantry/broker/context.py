@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from .client_manager.consumer_manager import ConsumerManager
     from .client_manager.producer_manager import ProducerManager
     from .client_manager.rebalance_lock_manager import RebalanceLockManager
+    from .cold_data import ColdDataService
     from .config import BrokerConfig
     from .config_updates import ConfigUpdates
     from .consumer_filter import ConsumerFilterManager
     from .long_polling.pull_request_hold import PullRequestHold
     from .message_request_mode_manager import MessageRequestModeManager
+    from .metrics import MetricsCounters
     from .offset.consumer_offset_manager import ConsumerOffsetManager
     from .outer_api import BrokerOuterAPI
     from .pop import PopRoom
@@ -76,12 +78,14 @@ class BrokerContext(msgspec.Struct):
     timer: TimerMessageService
     recurring: RecurringTimerService
     stats: BrokerStats
+    metrics: MetricsCounters
     outer_api: BrokerOuterAPI
     remoting_client: RemotingClient
     registration: Registration
     replicas: Replicas
     unique_ids: UniqueIdMaker
     waiting_sends: WaitingSends
+    cold_data: ColdDataService
     config_updates: ConfigUpdates
     request_modes: MessageRequestModeManager
     transactions: TransactionService

@@ -7,9 +7,10 @@ import ipaddress
 import logging
 import os
 import posixpath
+from typing import TYPE_CHECKING
 
 from gantry.errors import ConfigError, StoreError
-from gantry.model import TopicConfig, topic_validator
+from gantry.model import TopicConfig, names, topic_validator
 from gantry.protocol.message.unique_id import UniqueIdMaker
 from gantry.runtime.address import format_address, format_address_list
 from gantry.runtime.address_source import NamesrvAddressPlan, NamesrvAddressSource, choose_namesrv_addresses, http_endpoint
@@ -27,6 +28,7 @@ from gantry.store import MessageStore
 from gantry.store.config import StorePaths
 
 from .client_manager import build_client_manager
+from .cold_data import ColdDataService
 from .config import ASYNC_MASTER, SLAVE, SYNC_MASTER, BrokerConfig
 from .config_file import ConfigFile
 from .config_updates import ConfigUpdates
@@ -35,6 +37,7 @@ from .context import BrokerContext
 from .hot import BusyPoll, HotEngine, HotIngest, HotTurn
 from .long_polling import PullRequestHold, Watches
 from .message_request_mode_manager import MessageRequestModeManager
+from .metrics import DELAY, MetricsCounters, OutKey
 from .name_servers import NameServers, system_lookup
 from .offset import ConsumerOffsetManager
 from .outer_api import BrokerOuterAPI
@@ -51,9 +54,15 @@ from .topic import TopicConfigManager
 from .transaction import TransactionMetrics, TransactionService
 from .waiting_sends import WaitingSends
 
+if TYPE_CHECKING:
+    from .metrics.exporter import MetricsExporter
+    from .metrics.rpc import RpcTimes
+
 log = logging.getLogger(__name__)
 
 STOP_GRACE_MS = 3000
+PROM = "PROM"
+SCHEDULED = OutKey(topic_validator.SCHEDULE_TOPIC, names.SCHEDULE_CONSUMER_GROUP, None)
 PARKED = TopicConfig(topic_name=topic_validator.TRANS_CHECK_MAX_TIME_TOPIC, read_queue_nums=1, write_queue_nums=1)
 
 # Settings of parts this version does not have. Taking them in silence would promise what is not kept.
@@ -119,6 +128,8 @@ class BrokerController:
             on_change=lambda names: self._registration.topics_changed(names),
         )
         stats = build_broker_stats(config, clock, topics)
+        metrics = MetricsCounters()
+        stats.on_hot_get = metrics.pulled
         self._registration = Registration(config, clock, topics, outer_api)
         subscriptions = SubscriptionGroupManager(config, disk, clock, directory=paths.config, checksum_dir=checksum_dir)
         offsets = ConsumerOffsetManager(config, disk, clock, directory=paths.config, checksum_dir=checksum_dir)
@@ -166,7 +177,7 @@ class BrokerController:
                 store,
                 directory=paths.config,
                 checksum_dir=checksum_dir,
-                on_delivered=stats.topic_put,
+                on_delivered=self._delayed_delivered,
             ),
             timer=timer,
             recurring=RecurringTimerService(
@@ -180,14 +191,18 @@ class BrokerController:
                 directory=paths.own,
                 checksum_dir=checksum_dir,
                 host=lambda: self.context.store_host,
+                on_delivered=self._timer_fired,
+                on_entered=metrics.timer_entered,
             ),
             stats=stats,
+            metrics=metrics,
             outer_api=outer_api,
             remoting_client=client,
             registration=self._registration,
             replicas=Replicas(config),
             unique_ids=UniqueIdMaker(ip=_ip_or_loopback(config.broker_ip1), pid=os.getpid(), seed=rng.randrange(1 << 32)),
             waiting_sends=WaitingSends(config.send_wait_count_max),
+            cold_data=ColdDataService(config, clock),
             config_updates=ConfigUpdates(config, disk, clock),
             request_modes=MessageRequestModeManager(disk, directory=paths.config, checksum_dir=checksum_dir),
             transactions=transactions,
@@ -200,6 +215,7 @@ class BrokerController:
                 subscriptions,
                 offsets,
                 stats,
+                metrics,
                 own_directory=paths.own,
                 config_directory=paths.config,
                 checksum_dir=checksum_dir,
@@ -220,6 +236,8 @@ class BrokerController:
         self._turn = HotTurn(engine, self.context, polls)
         self.context.long_polling.short_way = engine.answer_held
         self.context.stats.hot = engine
+        metrics.hot = engine
+        metrics.settle_outs = self._settle_metrics
         self._tables = RequestTables(self.context)
         self._limits = RemotingLimits(
             idle_ms=config.server_channel_max_idle_time_seconds * 1000,
@@ -240,10 +258,15 @@ class BrokerController:
         self._life.add("transactions", start=transactions.start, stop=transactions.shutdown)
         self._life.add("timer", start=self.context.timer.start, stop=self.context.timer.shutdown)
         self._life.add("clients", start=client_manager.start, stop=client_manager.shutdown)
+        self._life.add("cold reads", start=self.context.cold_data.start, stop=self.context.cold_data.shutdown)
         self._life.add("statistics", start=self._start_stats, stop=self._stop_stats)
         self._life.add("port", start=self._listen, stop=self._server.close)
         self._life.add("fast port", start=self._listen_fast, stop=self._fast_server.close)
         self._life.add("recurring timers", start=self.context.recurring.start, stop=self.context.recurring.shutdown)
+        self._metrics_exporter: MetricsExporter | None = None
+        self._rpc_times: RpcTimes | None = None
+        if config.metrics_exporter_type == PROM:
+            self._add_metrics_exporter()
         self._life.add("held pulls", stop=self._answer_held_pulls)
         self._life.add("name server list", start=self._name_servers.start, stop=self._name_servers.stop)
         self._life.add("registration", start=self._registration.start, stop=self._registration.shutdown)
@@ -261,6 +284,11 @@ class BrokerController:
     @property
     def name_servers(self) -> list[str]:
         return self._name_servers.addresses
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Where metrics are served; known once started, None when they are not."""
+        return self._metrics_exporter.address if self._metrics_exporter is not None else None
 
     def boot_line(self) -> str:
         """The official line that says the broker is ready."""
@@ -375,6 +403,7 @@ class BrokerController:
         self._server.stop_listening()
         self._fast_server.stop_listening()
         self.context.long_polling.close()
+        self.context.cold_data.release()
         self.context.pop.answer_held()
 
     def _make_server(self, table: RequestTable) -> RemotingServer:
@@ -387,7 +416,38 @@ class BrokerController:
             ingest_factory=lambda channel: HotIngest(self._turn, channel, self._limits),
         )
 
+    def _add_metrics_exporter(self) -> None:
+        # Loaded here only: most brokers have no exporter, and it brings a library.
+        from .metrics.exporter import MetricsExporter
+        from .metrics.rpc import RpcTimes
+
+        context = self.context
+        exporter = self._metrics_exporter = MetricsExporter(context, context.metrics, self._net, self._clock)
+        if self.config.enable_remoting_metrics:
+            times = self._rpc_times = RpcTimes(context.metrics, self._clock, context.topics.is_system_topic)
+            for server in (self._server, self._fast_server):
+                server.dispatcher.observer = times.request
+            self._turn.observe = times.sends
+            context.long_polling.short_way = times.counting_held(self._turn.engine.answer_held)
+        self._life.add("metrics", start=exporter.start, stop=exporter.stop)
+
+    def _settle_metrics(self) -> None:
+        self.context.stats.settle_totals()
+        if self._rpc_times is not None:
+            self._rpc_times.pulls(getattr(self._turn.engine, "pulls_answered", 0))
+
     # -- events
+
+    def _delayed_delivered(self, topic: str, queue_id: int, count: int, size: int) -> None:
+        """Source: ScheduleMessageService.PutResultProcess.onSuccess (5.5)."""
+        self.context.stats.topic_put(topic, queue_id, count, size)
+        self.context.metrics.message_out(SCHEDULED, count, size)
+        self.context.metrics.copy_in(topic, DELAY, count, size)
+
+    def _timer_fired(self, topic: str, queue_id: int, count: int, size: int) -> None:
+        self.context.stats.topic_put(topic, queue_id, count, size)
+        if topic != topic_validator.TIMER_TOPIC:
+            self.context.metrics.timer_fired(topic)
 
     def _channel_closed(self, channel: Channel) -> None:
         self.context.long_polling.channel_closed(channel.id)

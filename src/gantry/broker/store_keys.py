@@ -232,6 +232,24 @@ class StoreKeys(Config):
         maximum=100,
         doc="The newest part of the log that counts as in memory.",
     )
+    access_message_in_memory_hot_ratio: int = key(
+        "accessMessageInMemoryHotRatio",
+        _DEFAULTS["access_message_in_memory_hot_ratio"],
+        unit="percent of memory",
+        minimum=0,
+        maximum=100,
+        doc="The newest part of the log that is not cold.",
+        reloadable=True,
+    )
+    cold_data_flow_control_enable: bool = key(
+        "coldDataFlowControlEnable", False, doc="Hold back groups that read much cold data.", reloadable=True
+    )
+    cold_data_scan_enable: bool = key(
+        "coldDataScanEnable", False, doc="Old data that the page cache had anyway does not count as cold.", reloadable=True
+    )
+    data_read_ahead_enable: bool = key(
+        "dataReadAheadEnable", True, doc="Reads of old data bring what lies behind it, too.", reloadable=True
+    )
     check_crc_on_recover: bool = key("checkCRCOnRecover", True, doc="Check body checksums when the log is read at start.")
     offset_check_in_slave: bool = key("offsetCheckInSlave", False, doc="A slave corrects illegal offsets, too.")
     timer_wheel_enable: bool = key("timerWheelEnable", True, doc="Keep messages with an arbitrary delivery time.")

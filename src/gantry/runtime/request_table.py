@@ -28,17 +28,26 @@ _REMARK_CHARS_MAX = 2048
 class RequestContext:
     """One request being served."""
 
-    __slots__ = ("_answered", "_limits", "channel", "clock", "received_ms", "request")
+    __slots__ = ("_answered", "_limits", "_observer", "channel", "clock", "received_ms", "request", "suspended")
 
     def __init__(
-        self, channel: Channel, request: RemotingCommand, clock: Clock, received_ms: int, limits: RemotingLimits
+        self,
+        channel: Channel,
+        request: RemotingCommand,
+        clock: Clock,
+        received_ms: int,
+        limits: RemotingLimits,
+        observer: Observer | None = None,
     ) -> None:
         self.channel = channel
         self.request = request
         self.clock = clock
         self.received_ms = received_ms
         """Monotonic ms at which the request was read from the connection."""
+        self.suspended = False
+        """It has waited for something to come (long polling)."""
         self._limits = limits
+        self._observer = observer
         self._answered = False
 
     def now_ms(self) -> int:
@@ -54,7 +63,11 @@ class RequestContext:
 
         A second answer to the same request is dropped and logged: the requester would match it to another one.
         """
-        if not self._first_answer() or self.request.is_oneway or self.channel.closed:
+        if not self._first_answer():
+            return
+        if self._observer is not None:
+            self._observer(self, response.code)
+        if self.request.is_oneway or self.channel.closed:
             return
         response.opaque = self.request.opaque
         if response.remark is not None and len(response.remark) > _REMARK_CHARS_MAX:
@@ -64,8 +77,11 @@ class RequestContext:
 
     def reply_encoded(self, frame: bytes) -> None:
         """As reply_later, for an answer that is a whole frame already, with the request's opaque in it."""
-        if self._first_answer() and not self.request.is_oneway:
-            self.channel.write(frame)
+        if self._first_answer():
+            if self._observer is not None:
+                self._observer(self, ResponseCode.SUCCESS)
+            if not self.request.is_oneway:
+                self.channel.write(frame)
 
     def _first_answer(self) -> bool:
         if self._answered:
@@ -76,6 +92,9 @@ class RequestContext:
 
 
 Answer = RemotingCommand | None
+Observer = Callable[[RequestContext, int], None]
+"""Told of each answer with its response code, before it is written."""
+
 Handler = Callable[[RequestContext, RemotingCommand, Any], Answer | Awaitable[Answer]]
 
 
@@ -139,6 +158,7 @@ class RequestDispatcher:
         self.table = table
         self.draining = False
         """Answer GO_AWAY: this end is about to stop."""
+        self.observer: Observer | None = None
         self._clock = clock
         self._limits = limits
         self._tasks: set[asyncio.Task[None]] = set()
@@ -148,7 +168,7 @@ class RequestDispatcher:
         return len(self._tasks)
 
     def serve(self, channel: Channel, request: RemotingCommand, received_ms: int) -> None:
-        ctx = RequestContext(channel, request, self._clock, received_ms, self._limits)
+        ctx = RequestContext(channel, request, self._clock, received_ms, self._limits, self.observer)
         row = self.table.lookup(request.code)
         if row is None:
             log.warning("%s asks for request code %d, which is not supported", channel.remote_address, request.code)

@@ -59,6 +59,7 @@ cdef struct Scan:
     Found wait
     bint rare
     bint names_unique
+    bint is_fifo
 
 
 cdef void scan_properties(const uint8_t* data, Py_ssize_t size, Scan* scan) noexcept nogil

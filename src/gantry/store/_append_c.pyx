@@ -143,7 +143,7 @@ cdef void scan_properties(const uint8_t* data, Py_ssize_t size, Scan* scan) noex
     cdef Found* found
     scan.unique.at = scan.tags.at = scan.keys.at = scan.wait.at = NULL
     scan.unique.size = scan.tags.size = scan.keys.size = scan.wait.size = 0
-    scan.rare = scan.names_unique = False
+    scan.rare = scan.names_unique = scan.is_fifo = False
     i = 0
     while i <= size:
         i = <Py_ssize_t>gantry_next_separator(data, <size_t>i, <size_t>size)
@@ -200,6 +200,9 @@ cdef void scan_properties(const uint8_t* data, Py_ssize_t size, Scan* scan) noex
                         found = &scan.keys
                     elif memcmp(name, "WAIT", 4) == 0:
                         found = &scan.wait
+                elif n == 13:
+                    if memcmp(name, "__SHARDINGKEY", 13) == 0:
+                        scan.is_fifo = True
                 if found != NULL:
                     found.at = data + name_end + 1
                     found.size = i - name_end - 1

@@ -26,6 +26,9 @@ class DamagePolicy(StrEnum):
     FENCE = "fence"
 
 
+_EVERYTHING = 1 << 62
+
+
 @dataclass(slots=True)
 class StoreConfig:
     """Settings of one store directory.
@@ -66,6 +69,10 @@ class StoreConfig:
     max_transfer_bytes_on_message_in_disk: int = 64 << 10
     max_transfer_count_on_message_in_disk: int = 8
     access_message_in_memory_max_ratio: int = 40
+    access_message_in_memory_hot_ratio: int = 26
+    cold_data_flow_control_enable: bool = False
+    cold_data_scan_enable: bool = False
+    data_read_ahead_enable: bool = True
     max_filter_message_size: int = 16_000
     check_crc_on_recover: bool = True
     message_delay_level: str = DEFAULT_DELAY_LEVELS
@@ -120,6 +127,13 @@ class StoreConfig:
     def in_memory_bytes(self) -> int:
         """How far behind the log's end data counts as in memory."""
         return self.memory_bytes * self.access_message_in_memory_max_ratio // 100
+
+    @property
+    def hot_area_bytes(self) -> int:
+        """How far behind the log's end data counts as hot; no data is cold while nobody asks."""
+        if not self.cold_data_flow_control_enable:
+            return _EVERYTHING
+        return self.memory_bytes * self.access_message_in_memory_hot_ratio // 100
 
     @property
     def delete_hours(self) -> frozenset[int]:

@@ -352,6 +352,8 @@ class MessageStore:
         result = self._now(self._reader.get_steps(topic, queue_id, offset, max_count, max_bytes, filter, record_filter))
         if isinstance(result, GetResult):
             self.stats.count_get(len(result.views))
+            if result.cold_bytes and self.config.cold_data_scan_enable:
+                result.cold_bytes = 0  # the page cache had all of it
             return result
         return self._count_later(result)
 
@@ -453,6 +455,24 @@ class MessageStore:
         if queue is None or not 0 <= offset < queue.visible_offset:
             return -1
         return self._now(_physical_offset_steps(queue, self._files, offset))
+
+    def is_cold(self, topic: str, queue_id: int, offset: int) -> bool:
+        """The message at a queue offset lies outside the hot area; also when the entry itself is in no cache."""
+        queue = self._queues.find(topic, queue_id)
+        if queue is None or not 0 <= offset < queue.visible_offset:
+            return False
+        steps = _physical_offset_steps(queue, self._files, offset)
+        try:
+            step = next(steps)
+            while True:
+                data = step.file.handle().pread_nowait(step.length, step.position)
+                if data is None:
+                    steps.close()
+                    return True
+                step = steps.send(data)
+        except StopIteration as stop:
+            physical_offset: int = stop.value
+            return physical_offset >= 0 and self._log.wrote_offset - physical_offset > self.config.hot_area_bytes
 
     async def queue_entries(self, topic: str, queue_id: int, offset: int, count: int) -> list[tuple[int, int, int]] | None:
         """Physical offset, size and tagsCode of up to `count` entries from `offset` on, as far as readers may see;

@@ -115,6 +115,8 @@ class Reader:
         in_memory = config.max_transfer_bytes_on_message_in_memory, config.max_transfer_count_on_message_in_memory
         on_disk = config.max_transfer_bytes_on_message_in_disk, config.max_transfer_count_on_message_in_disk
         full = False
+        hot_area, wrote = self._config.hot_area_bytes, self._log.wrote_offset
+        reads_ahead = self._config.data_read_ahead_enable
         while position < scan_end and not full:
             wanted = min(scan_end - position, max(count_max, _READ_AHEAD_UNITS))
             block = queue.read_block
@@ -143,7 +145,7 @@ class Reader:
                 last_physical = physical_offset
                 if tags_filter is not None and not tags_filter(code):
                     continue
-                if physical_offset >= ahead:
+                if physical_offset >= ahead and reads_ahead:
                     ahead = _read_ahead(units, physical_offset, count_max)
                 data = yield from self._log.record_steps(physical_offset, size, ahead)
                 if data is None:
@@ -163,6 +165,8 @@ class Reader:
                 views.append(data)
                 count += 1
                 result.size += size
+                if wrote - physical_offset > hot_area:
+                    result.cold_bytes += size
                 result.status = GetStatus.FOUND
                 if full:
                     break
@@ -183,7 +187,7 @@ class Reader:
         """Reads the log around this offset into `spans`, if the page cache has it; False when it must come from the disk."""
         log = self._log
         item = log.find_file(physical_offset)
-        if item is None:
+        if item is None or not self._config.data_read_ahead_enable:
             return False
         length = min(_READ_AHEAD_BYTES, log.wrote_offset - physical_offset, item.start + log.file_size - physical_offset)
         data = item.file.handle().pread_nowait(length, physical_offset - item.start) if length > 0 else None

@@ -101,6 +101,8 @@ class GetResult(msgspec.Struct):
     views: list[bytes | memoryview] = msgspec.field(default_factory=list)
     size: int = 0
     suggest_slave: bool = False
+    cold_bytes: int = 0
+    """Of the size, what lies outside the hot area of the log (StoreConfig.hot_area_bytes)."""
 
     @property
     def count(self) -> int:

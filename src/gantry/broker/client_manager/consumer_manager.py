@@ -82,6 +82,10 @@ class ConsumerManager:
         compensation = self._compensations.get((group, topic))
         return None if compensation is None else compensation.subscription
 
+    def compensated(self) -> list[tuple[str, str]]:
+        """Groups and topics that were learned from pulls which brought their own subscription."""
+        return list(self._compensations)
+
     def subscription_count(self, group: str) -> int:
         info = self._groups.get(group)
         return 0 if info is None else len(info.subscriptions)

@@ -6,10 +6,12 @@ for a message. What is in any way unusual, also in how its header is written, is
 system call.
 """
 
+from bisect import bisect_left
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memmove
+from libc.string cimport memcmp, memcpy, memmove, memset
 
 from gantry.broker.hot._headers_c cimport (
     BATCH,
@@ -24,6 +26,7 @@ from gantry.broker.hot._headers_c cimport (
     QUEUE_NUMS,
     RECONSUME,
     SEND_BATCH_MESSAGE,
+    SEND_MESSAGE,
     SEND_REQUIRED,
     SYS_FLAG,
     TOPIC,
@@ -51,6 +54,7 @@ from gantry.protocol.message.message_id import encode_host
 from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode
 from gantry.protocol.remoting.frame import Frame, FrameDecoder
 
+from ..metrics.counters import SIZE_BOUNDS
 from ..transaction.half_message import HALF_TOPIC, MARKS_SIZE_MAX
 from ..transaction.planned import PlannedTransactions
 from ._hot_py import BATCH_COUNT_MAX, RARE_FLAGS
@@ -77,6 +81,9 @@ cdef int64_t QUEUE_ID_END = 1 << 16
 cdef Py_ssize_t CUTTER_KEPT = 1 << 16
 cdef Py_ssize_t OUT_BYTES_MAX = 1 << 20
 
+cdef int64_t[6] SIZE_BOUND
+SIZE_BOUND[0], SIZE_BOUND[1], SIZE_BOUND[2], SIZE_BOUND[3], SIZE_BOUND[4], SIZE_BOUND[5] = SIZE_BOUNDS
+
 cdef struct Reply:
     int32_t opaque
     int32_t queue_id
@@ -88,6 +95,7 @@ cdef struct Reply:
     int32_t handle
     uint8_t serialize_type
     uint8_t waits
+    uint8_t code_place
 
 
 cdef struct Count:
@@ -96,6 +104,28 @@ cdef struct Count:
     int64_t messages
     int64_t bytes
     int64_t requests
+
+
+cdef enum:
+    SIZES = 7  # as many as SIZE_BOUNDS of metrics/counters.py, and one
+    KINDS = 4  # as many as HOT_KINDS there
+    NORMAL_KIND = 0
+    FIFO_KIND = 1
+    DELAY_KIND = 2
+    TRANSACTION_KIND = 3
+    CODES = 4  # as many as HOT_CODES of metrics/rpc.py
+
+cdef struct Kind:
+    int64_t messages
+    int64_t bytes
+    int64_t means
+    int64_t sizes[SIZES]
+
+
+cdef struct Tally:
+    # What came into a topic, by kind.
+    int32_t lane
+    Kind kinds[KINDS]
 
 
 cdef struct QueueSlot:
@@ -198,8 +228,15 @@ cdef class Lane:
     cdef list queues
     cdef QueueSlot* slots
     cdef Py_ssize_t slot_count
+    cdef Kind kinds[KINDS]
+    cdef bint tallied
+    cdef int64_t tally_plan
+    cdef Py_ssize_t tally_index
+    cdef int32_t last_queue
 
     def __cinit__(self):
+        memset(&self.kinds[0], 0, KINDS * sizeof(Kind))
+        self.tally_plan = -1
         self.queues = []
         self.checked_by = -1
 
@@ -246,18 +283,38 @@ cdef class HotPlan:
     cdef readonly Py_ssize_t waiting_count
     cdef readonly object transactions
     cdef int _ends_are_common  # not asked yet: below 0
+    cdef public int64_t began_ns
+    cdef Tally* _tallies
+    cdef Py_ssize_t _tally_count
+    cdef Py_ssize_t _tally_capacity
+    cdef int64_t _oneway[CODES]
 
     def __cinit__(self):
         self.sections = []
         self._ends_are_common = -1
 
     def __dealloc__(self):
+        free(self._tallies)
         free(self._replies)
         free(self._counts)
 
     @property
     def log_bytes(self):
         return 0 if self.store_plan is None else self.store_plan.end - self.store_plan.start
+
+    def code_counts(self, waiting):
+        """See the pure twin."""
+        cdef Py_ssize_t i
+        cdef int chosen = -1 if waiting is None else (1 if waiting else 0)
+        cdef int64_t answered[CODES]
+        memset(&answered[0], 0, CODES * sizeof(int64_t))
+        for i in range(self.reply_count):
+            if chosen < 0 or self._replies[i].waits == chosen:
+                answered[self._replies[i].code_place] += 1
+        return (
+            [answered[i] for i in range(CODES)],
+            [self._oneway[i] if chosen != 1 else 0 for i in range(CODES)],
+        )
 
     def answers(self, Py_ssize_t first, Py_ssize_t end, waiting, int code, remark=None):
         """See the pure twin."""
@@ -467,6 +524,7 @@ cdef class HotPlan:
         reply.handle = -1
         reply.serialize_type = serialize_type
         reply.waits = waits
+        reply.code_place = code_place(header.code)
         self.reply_count += 1
         if waits:
             self.waiting_count += 1
@@ -484,16 +542,11 @@ cdef class HotPlan:
         self._handles.append(handle)
         return 0
 
-    cdef int _count_delayed(self, str topic, int32_t queue_id, int64_t size) except -1:
+    cdef int _count_delayed(self, str topic, int32_t queue_id, int kind, int64_t size) except -1:
         """Counted under where it waits, and the queue that was asked for."""
         if self._delayed_counts is None:
             self._delayed_counts = {}
-        key = (topic, queue_id)
-        row = self._delayed_counts.get(key)
-        if row is None:
-            row = self._delayed_counts[key] = [0, 0]
-        row[0] += 1
-        row[1] += size
+        self._delayed_counts.setdefault((topic, queue_id, kind), []).append(size)
         return 0
 
     cdef int _count(self, Lane lane, int32_t queue_id, int64_t messages, int64_t size, int64_t number) except -1:
@@ -527,6 +580,45 @@ cdef class HotPlan:
         count.bytes += size
         count.requests += 1
         return 0
+
+    cdef int _tally(self, Lane lane, int kind_place, int64_t messages, int64_t size, int64_t number) except -1:
+        """Counts a request for its topic, behind _count()."""
+        cdef Tally* grown
+        cdef Py_ssize_t capacity, at
+        cdef Kind* kind
+        cdef int64_t mean = size // messages
+        if lane.tally_plan != number:
+            if self._tally_count == self._tally_capacity:
+                capacity = self._tally_capacity * 2 if self._tally_capacity else 4
+                grown = <Tally*>realloc(self._tallies, capacity * sizeof(Tally))
+                if grown == NULL:
+                    raise MemoryError
+                self._tallies = grown
+                self._tally_capacity = capacity
+            lane.tally_plan = number
+            lane.tally_index = self._tally_count
+            memset(&self._tallies[self._tally_count], 0, sizeof(Tally))
+            # The queue was counted last, and with it this lane came to the end of the list, or was there.
+            self._tallies[self._tally_count].lane = self._counts[lane.slots[lane.last_queue].count_index].lane
+            self._tally_count += 1
+        kind = &self._tallies[lane.tally_index].kinds[kind_place]
+        kind.messages += messages
+        kind.bytes += size
+        kind.means += mean
+        at = 0
+        while at < SIZES - 1 and mean > SIZE_BOUND[at]:
+            at += 1
+        kind.sizes[at] += 1
+        return 0
+
+
+cdef uint8_t code_place(int32_t code) noexcept nogil:
+    """As in HOT_CODES of metrics/rpc.py."""
+    if code == SEND_BATCH_MESSAGE:
+        return 2
+    if code == END_TRANSACTION:
+        return 3
+    return 0 if code == SEND_MESSAGE else 1
 
 
 cdef uint8_t* write_end_answer(uint8_t* begin, Reply* reply, int code) noexcept:
@@ -571,6 +663,16 @@ cdef bint is_plain(const uint8_t* p, Py_ssize_t size) noexcept nogil:
     return any_letter
 
 
+cdef void add_kind(Kind* to, Kind* more) noexcept nogil:
+    cdef int i
+    if more.messages:
+        to.messages += more.messages
+        to.bytes += more.bytes
+        to.means += more.means
+        for i in range(SIZES):
+            to.sizes[i] += more.sizes[i]
+
+
 # --- the engine
 
 cdef class HotEngine:
@@ -583,6 +685,8 @@ cdef class HotEngine:
     cdef dict _lanes
     cdef list _counted
     cdef dict _delayed_counts
+    cdef dict _delayed_ins
+    cdef list _tallied
     cdef int64_t[5] _totals
     cdef Lane _last
     cdef bytes _last_name
@@ -607,6 +711,8 @@ cdef class HotEngine:
         self._lanes = {}
         self._counted = []
         self._delayed_counts = {}
+        self._delayed_ins = {}
+        self._tallied = []
 
     def __init__(self, broker):
         self._broker = broker
@@ -625,6 +731,7 @@ cdef class HotEngine:
     def count(self, HotPlan plan not None):
         """See the pure twin."""
         cdef Py_ssize_t i
+        cdef int k
         cdef Count* count
         cdef Lane lane
         cdef QueueSlot* slot
@@ -644,20 +751,55 @@ cdef class HotEngine:
             if lane.system:
                 self._totals[3] += count.messages
                 self._totals[4] += count.requests
-        if plan._delayed_counts is None:
-            return
-        for (topic, queue_id), (messages, size) in plan._delayed_counts.items():
-            row = self._delayed_counts.get((topic, queue_id))
-            if row is None:
-                row = self._delayed_counts[topic, queue_id] = [0, 0]
+        if plan._delayed_counts is not None:
+            self._take_delayed(plan)
+        for i in range(plan._tally_count):
+            lane = <Lane>plan._lanes[plan._tallies[i].lane]
+            for k in range(KINDS):
+                add_kind(&lane.kinds[k], &plan._tallies[i].kinds[k])
+            if not lane.tallied:
+                lane.tallied = True
+                self._tallied.append(lane)
+
+    cdef int _take_delayed(self, HotPlan plan) except -1:
+        for (topic, queue_id, kind), sizes in plan._delayed_counts.items():
+            messages, size = len(sizes), sum(sizes)
+            row = self._delayed_counts.setdefault((topic, queue_id), [0, 0])
             row[0] += messages
             row[1] += size
+            ins = self._delayed_ins.setdefault((topic, kind), [0, 0, 0, [0] * SIZES])
+            ins[0] += messages
+            ins[1] += size
+            ins[2] += size
+            for each in sizes:
+                ins[3][bisect_left(SIZE_BOUNDS, each)] += 1
             self._totals[0] += messages
             self._totals[1] += size
             self._totals[2] += messages
             if self._broker.topics.is_system_topic(topic):
                 self._totals[3] += messages
                 self._totals[4] += messages
+        return 0
+
+    def take_ins(self):
+        """See the pure twin."""
+        cdef Lane lane
+        cdef int k, i
+        cdef list taken = []
+        for lane in self._tallied:
+            lane.tallied = False
+            for k in range(KINDS):
+                if lane.kinds[k].messages:
+                    taken.append((
+                        lane.name, k, lane.kinds[k].messages, lane.kinds[k].bytes, lane.kinds[k].means,
+                        [lane.kinds[k].sizes[i] for i in range(SIZES)],
+                    ))
+            memset(&lane.kinds[0], 0, KINDS * sizeof(Kind))
+        self._tallied = []
+        for (topic, kind), row in self._delayed_ins.items():
+            taken.append((topic, kind, row[0], row[1], row[2], row[3]))
+        self._delayed_ins = {}
+        return taken
 
     def take_totals(self):
         """See the pure twin."""
@@ -964,7 +1106,7 @@ cdef class HotEngine:
         if scan.rare:
             return self._send_delayed(
                 plan, serialize_type, header, lane, <int32_t>queue_id, flags, flag, born_timestamp, reconsume,
-                PyBytes_FromStringAndSize(<char*>body, body_size), cutter,
+                PyBytes_FromStringAndSize(<char*>body, body_size), cutter, scan.is_fifo,
             )
         waits = scan.wait.at == NULL or is_true(&scan.wait)
         batch = header.code == SEND_BATCH_MESSAGE or is_true(&header.field[BATCH])
@@ -1039,7 +1181,11 @@ cdef class HotEngine:
             store_plan.must_wait = True
         plan.message_count += store_plan.count - first
         plan._count(lane, <int32_t>queue_id, store_plan.count - first, record_bytes, plan.number)
-        if not header.flag & 2:
+        lane.last_queue = <int32_t>queue_id
+        plan._tally(lane, FIFO_KIND if scan.is_fifo else NORMAL_KIND, store_plan.count - first, record_bytes, plan.number)
+        if header.flag & 2:
+            plan._oneway[code_place(header.code)] += 1
+        else:
             plan._add_reply(
                 header, serialize_type, <int32_t>queue_id, first, waits, at + (scan.unique.at - text.at), scan.unique.size
             )
@@ -1100,7 +1246,11 @@ cdef class HotEngine:
             store_plan.must_wait = True
         plan.message_count += 1
         plan._count(half_lane, <int32_t>queue_id, 1, store_plan._records[first].size, plan.number)
-        if not header.flag & 2:
+        half_lane.last_queue = <int32_t>queue_id
+        plan._tally(half_lane, TRANSACTION_KIND, 1, store_plan._records[first].size, plan.number)
+        if header.flag & 2:
+            plan._oneway[code_place(header.code)] += 1
+        else:
             plan._add_reply(
                 header, serialize_type, <int32_t>queue_id, first, waits,
                 store_plan._records[first].properties_at + (half.unique.at - text.at), half.unique.size,
@@ -1160,7 +1310,9 @@ cdef class HotEngine:
             planned.rolled_back[lane.name] = planned.rolled_back.get(lane.name, 0) + 1
         planned.ended[queue_offset] = None
         plan.message_count += 1
-        if not header.flag & 2:
+        if header.flag & 2:
+            plan._oneway[code_place(header.code)] += 1
+        else:
             plan._add_end_reply(header, serialize_type)
         self.ends_taken += 1
         return True
@@ -1195,7 +1347,7 @@ cdef class HotEngine:
 
     cdef bint _send_delayed(self, HotPlan plan, uint8_t serialize_type, Header* header, Lane lane, int32_t queue_id,
                             int64_t flags, int64_t flag, int64_t born_timestamp, int64_t reconsume, bytes body,
-                            FrameCutter cutter) except -1:
+                            FrameCutter cutter, bint is_fifo) except -1:
         """Lays out a send that waits in the timer or a delay level; False as in _send()."""
         cdef AppendPlan store_plan
         cdef Py_ssize_t first
@@ -1221,8 +1373,10 @@ cdef class HotEngine:
         except MessageIllegal:
             return False
         plan.message_count += 1
-        plan._count_delayed(topic, queue_id, store_plan._records[first].size)
-        if not header.flag & 2:
+        plan._count_delayed(topic, queue_id, FIFO_KIND if is_fifo else DELAY_KIND, store_plan._records[first].size)
+        if header.flag & 2:
+            plan._oneway[code_place(header.code)] += 1
+        else:
             plan._add_reply(
                 header, serialize_type, queue_id, first, waits,
                 store_plan._records[first].properties_at + <Py_ssize_t>unique_at, len(unique_key),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import struct
+from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from gantry.errors import MessageIllegal, RemoteProtocolError
@@ -24,6 +25,8 @@ from gantry.protocol.remoting.header.send_message import SendMessageRequestHeade
 from gantry.protocol.remoting.header.send_message_v2 import SendMessageRequestHeaderV2
 from gantry.store.append import COMMON_PROPERTIES_MAX
 
+from ..metrics.counters import HOT_KINDS, SIZE_BOUNDS
+from ..metrics.rpc import HOT_CODES
 from ..transaction.half_message import HALF_TOPIC, QUEUE_ID
 from ._plan_py import HotPlan, Lane, SendSuffix, plain_number
 from ._shapes_py import SHAPE_BYTES_MAX, SendShape, shape_of
@@ -66,6 +69,9 @@ _UNIQ = message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX.encode()
 _UNIQ_NAME = _UNIQ + b"\x01"
 _WAIT_NAME = message_const.WAIT_STORE_MSG_OK.encode() + b"\x01"
 _WAIT = message_const.WAIT_STORE_MSG_OK.encode()
+_SHARDING = message_const.SHARDING_KEY.encode()
+_CODE_PLACES = {code: place for place, code in enumerate(HOT_CODES)}
+_NORMAL, _FIFO, _DELAYED, _HALF = range(len(HOT_KINDS))
 _RARE_NAMES = tuple(
     name.encode()
     for name in (
@@ -141,6 +147,8 @@ class HotEngine:
         self._suffix = SendSuffix()
         self._counts: dict[tuple[str, int], list[int]] = {}
         self._totals = [0, 0, 0, 0, 0]
+        self._ins: dict[tuple[str, int], list[int]] = {}
+        """By topic and place of the kind in HOT_KINDS: messages, bytes, sum of mean sizes, requests by size."""
         self._shapes: dict[int, tuple[SendShape, ...]] = {}
         """By the second word of a frame, which says serialization and length of the header."""
         self._shape_count = 0
@@ -154,6 +162,20 @@ class HotEngine:
             for lane in lanes.values():
                 if lane is not None and lane.messages:
                     self._count(lane.topic, lane.queue_id, lane.messages, lane.size, lane.messages)
+                    for size, is_fifo in lane.sizes:
+                        self._count_in(lane.topic, _FIFO if is_fifo else _NORMAL, 1, size)
+        for topic, kind, messages, size in plan.ins:
+            self._count_in(topic, kind, messages, size)
+
+    def _count_in(self, topic: str, kind: int, messages: int, size: int) -> None:
+        row = self._ins.get((topic, kind))
+        if row is None:
+            row = self._ins[topic, kind] = [0] * (4 + len(SIZE_BOUNDS))
+        mean = size // messages
+        row[0] += messages
+        row[1] += size
+        row[2] += mean
+        row[3 + bisect_left(SIZE_BOUNDS, mean)] += 1
 
     def _count(self, topic: str, queue_id: int, messages: int, size: int, requests: int) -> None:
         row = self._counts.setdefault((topic, queue_id), [0, 0, 0])
@@ -177,6 +199,12 @@ class HotEngine:
         """Topic, queue id, messages, bytes and requests since the last call."""
         counts, self._counts = self._counts, {}
         return [(topic, queue_id, row[0], row[1], row[2]) for (topic, queue_id), row in counts.items()]
+
+    def take_ins(self) -> list[tuple[str, int, int, int, int, list[int]]]:
+        """Topic, place of the kind in HOT_KINDS, messages, bytes, sum of the requests' mean sizes, and requests by
+        SIZE_BOUNDS, since the last call."""
+        taken, self._ins = self._ins, {}
+        return [(topic, kind, row[0], row[1], row[2], row[3:]) for (topic, kind), row in taken.items()]
 
     def take_gets(self) -> list[tuple[str, str, int, int, int, int]]:
         """Of pulls that the engine answers itself, which this twin never does."""
@@ -238,6 +266,7 @@ class HotEngine:
         size, total_max, shapes = len(data), decoder.total_max, self._shapes
         messages: list[CommonMessage] = []
         lanes: list[Lane] = []
+        fifos: list[bool] = []
         replies = plan.replies
         number = len(plan.places)
         wait = False
@@ -301,7 +330,9 @@ class HotEngine:
                 )
             )
             lanes.append(lane)
+            fifos.append(shape.is_fifo)
             waits = shape.waits
+            plan.codes.append((shape.code_place, waits, shape.is_oneway))
             if waits:
                 wait = True
             if not shape.is_oneway:
@@ -311,9 +342,10 @@ class HotEngine:
         if messages:
             places = store_plan.add_common(messages, born_host, self._broker.store_host, wait)
             plan.places += places
-            for lane, place in zip(lanes, places, strict=True):
+            for lane, place, is_fifo in zip(lanes, places, fifos, strict=True):
                 lane.messages += 1
                 lane.size += place[2]
+                lane.sizes.append((place[2], is_fifo))
         return at
 
     def _open(self, plan: HotPlan, decoder: FrameDecoder, born_host: Host) -> tuple[SendSuffix, AppendPlan] | None:
@@ -432,7 +464,9 @@ class HotEngine:
                 0,
                 half.waits,
             )
-            if not self._lay_out(plan, request, [message], half.unique_key.encode("utf-8", "replace"), queue_id, HALF_TOPIC):
+            if not self._lay_out(
+                plan, request, [message], half.unique_key.encode("utf-8", "replace"), queue_id, HALF_TOPIC, _HALF
+            ):
                 return False
             planned = plan.of_transactions()
             planned.halves[name] = planned.halves.get(name, 0) + 1
@@ -478,7 +512,8 @@ class HotEngine:
             messages = members
         # Text that is not whole is answered as the codecs would write it.
         unique_text = unique_key.decode("utf-8", "replace").encode()
-        if not self._lay_out(plan, request, messages, unique_text, queue_id, name):
+        kind = _FIFO if _has_sharding_key(properties) else _NORMAL
+        if not self._lay_out(plan, request, messages, unique_text, queue_id, name, kind):
             return False
         if not batch:
             self._learn(request, frame.header)
@@ -492,6 +527,7 @@ class HotEngine:
         unique_text: bytes,
         queue_id: int,
         stored_topic: str,
+        kind: int,
     ) -> bool:
         """The messages of one send, and its answer; `queue_id` is what the sender asked for. False: the plan is as it was."""
         store_plan = plan.store_plan or self._broker.store.appender.new_plan()
@@ -505,7 +541,10 @@ class HotEngine:
             waits = messages[0].wait_store_ok
             plan.replies.append((opaque, request.serialize_type, queue_id, len(plan.places), len(records), unique_text, waits))
         plan.places += [(record.queue_offset, record.physical_offset, record.size) for record in records]
-        plan.topics.append((stored_topic, queue_id, len(records), sum(record.size for record in records), 1))
+        size = sum(record.size for record in records)
+        plan.topics.append((stored_topic, queue_id, len(records), size, 1))
+        plan.ins.append((stored_topic, kind, len(records), size))
+        plan.codes.append((_CODE_PLACES[request.code], messages[0].wait_store_ok, request.is_oneway))
         return True
 
     def _send_delayed(
@@ -527,6 +566,7 @@ class HotEngine:
         if placed is None:
             return False
         number = len(plan.places)
+        kind = _FIFO if _has_sharding_key(text) else _DELAYED
         message = StoreMessage(
             placed.topic,
             placed.queue_id,
@@ -541,7 +581,7 @@ class HotEngine:
             0,
             placed.waits,
         )
-        if not self._lay_out(plan, request, [message], placed.unique_key, queue_id, placed.topic):
+        if not self._lay_out(plan, request, [message], placed.unique_key, queue_id, placed.topic, kind):
             return False
         if placed.handle and not request.is_oneway:
             plan.handles[number] = placed.handle.decode()
@@ -571,3 +611,7 @@ def _may_be_send(frame: Frame) -> bool:
     if frame.serialize_type == SERIALIZE_JSON:
         return any(code in header for code in _JSON_CODES) or b'"code": ' in header or b'"code" ' in header
     return header[:2] in _BINARY_CODES
+
+
+def _has_sharding_key(properties: bytes) -> bool:
+    return _SHARDING in properties and find_property(properties, _SHARDING) is not None

@@ -18,6 +18,7 @@ from gantry.protocol.remoting.command import (
 )
 from gantry.protocol.remoting.frame import PREFIX_BYTES
 
+from ..metrics.rpc import HOT_CODES
 from ..transaction.endings import SERVICE_NOT_AVAILABLE as END_NOT_AVAILABLE
 from ..transaction.planned import PlannedTransactions
 
@@ -35,6 +36,7 @@ _OPAQUE_AT = 13
 _PLACE = b"%016X"
 _PLACE_SIZE = 16
 _PATTERNS_MAX = 1024
+_CODES = len(HOT_CODES)
 
 Reply = tuple[bytes, int, int, int, int, bytes, bool]
 """What is to be said to one send once its plan is real: opaque as in a binary header, serialization, queue id, number of its
@@ -238,7 +240,7 @@ NO_PLACE = (0, 0, 0)
 class Lane:
     """A queue that sends of a plan go to, and how many went the shortest way."""
 
-    __slots__ = ("messages", "queue_id", "size", "target", "topic")
+    __slots__ = ("messages", "queue_id", "size", "sizes", "target", "topic")
 
     def __init__(self, topic: str, queue_id: int, target: Target) -> None:
         self.topic = topic
@@ -246,6 +248,8 @@ class Lane:
         self.target = target
         self.messages = 0
         self.size = 0
+        self.sizes: list[tuple[int, bool]] = []
+        """Of each of them: bytes, whether it has a sharding key."""
 
 
 class HotPlan:
@@ -259,8 +263,11 @@ class HotPlan:
     """
 
     __slots__ = (
+        "began_ns",
+        "codes",
         "failure",
         "handles",
+        "ins",
         "lanes",
         "places",
         "replies",
@@ -278,6 +285,12 @@ class HotPlan:
         self.replies: list[Reply] = []
         self.sections: list[tuple[Channel, int, int]] = []
         self.topics: list[tuple[str, int, int, int, int]] = []
+        self.ins: list[tuple[str, int, int, int]] = []
+        """One for each send that did not go the shortest way: topic, place of the kind in HOT_KINDS, messages, bytes."""
+        self.codes: list[tuple[int, bool, bool]] = []
+        """Of each request: place of its code in HOT_CODES, whether it waits, whether it wants no answer."""
+        self.began_ns = 0
+        """When its first send was laid out, if anybody wants to know."""
         self.lanes: dict[bytes, dict[bytes, Lane | None]] = {}
         """By topic and queue id as they stand in headers; None for what goes the long way."""
         self.handles: dict[int, str] = {}
@@ -295,6 +308,17 @@ class HotPlan:
     @property
     def message_count(self) -> int:
         return len(self.places)
+
+    def code_counts(self, waiting: bool | None) -> tuple[list[int], list[int]]:
+        """Requests by place of their code in HOT_CODES: those that are answered (`waiting` as in answers()), and, told with
+        those that do not wait or with all, the ones that want no answer."""
+        answered, oneway = [0] * _CODES, [0] * _CODES
+        for place, waits, is_oneway in self.codes:
+            if is_oneway:
+                oneway[place] += waiting is not True
+            elif waiting is None or waits is waiting:
+                answered[place] += 1
+        return answered, oneway
 
     @property
     def log_bytes(self) -> int:

@@ -49,6 +49,7 @@ cdef struct PullLimits:
     int64_t changes
     int64_t scan_count
     int64_t in_memory
+    int64_t hot_area
     int64_t hot_bytes
     int64_t hot_count
     int64_t cold_bytes

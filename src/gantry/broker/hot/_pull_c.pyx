@@ -130,6 +130,7 @@ cdef class PullDesk:
         self._limits.changes = config.changes
         self._limits.scan_count = config.max_filter_message_size // UNIT_SIZE
         self._limits.in_memory = config.in_memory_bytes
+        self._limits.hot_area = config.hot_area_bytes
         self._limits.hot_bytes = config.max_transfer_bytes_on_message_in_memory
         self._limits.hot_count = config.max_transfer_count_on_message_in_memory
         self._limits.cold_bytes = config.max_transfer_bytes_on_message_in_disk
@@ -444,8 +445,8 @@ cdef class PullDesk:
                 elif found.size + size > limits.cold_bytes or found.count >= limits.cold_count:
                     break
             if matches:
-                if found.count >= COUNT_MAX:
-                    break
+                if found.count >= COUNT_MAX or wrote - physical > limits.hot_area:
+                    break  # cold data is counted by the processor
                 piece = self._hot_tail.chunk_of(physical, size, &begin)
                 from_file = piece is None
                 if from_file:

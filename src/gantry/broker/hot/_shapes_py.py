@@ -39,6 +39,7 @@ _UNIQ = message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX.encode()
 _WAIT = message_const.WAIT_STORE_MSG_OK.encode()
 _TAGS = message_const.TAGS.encode()
 _KEYS = message_const.KEYS.encode()
+_SHARDING = message_const.SHARDING_KEY.encode()
 
 Span = tuple[int, int]
 
@@ -51,8 +52,10 @@ class SendShape:
     """
 
     __slots__ = (
+        "code_place",
         "cut",
         "flag",
+        "is_fifo",
         "is_json",
         "is_oneway",
         "is_open",
@@ -105,6 +108,8 @@ class SendShape:
             int(header[slice(*fields[name])]) if name in fields else 0 for name in names[4:]
         )
         self.is_oneway = request.is_oneway
+        self.code_place = 0 if request.code == _SEND else 1
+        self.is_fifo = _SHARDING in pairs
         self.waits = _WAIT not in pairs or header[slice(*pairs[_WAIT])].lower() == b"true"
 
     def properties_in(self, data: bytes, header_at: int) -> bytes | None:

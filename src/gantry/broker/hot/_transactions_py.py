@@ -14,7 +14,9 @@ from gantry.model import message_const, sys_flag
 from gantry.protocol.disk.consume_queue_unit import UNIT_SIZE
 from gantry.protocol.message.properties import PROPERTIES_SIZE_MAX, decode_properties, encode_properties
 from gantry.protocol.message.record import RecordView
+from gantry.protocol.remoting.codes import RequestCode
 
+from ..metrics.rpc import HOT_CODES
 from ..transaction.half_message import HALF_TOPIC, MARKS_SIZE_MAX, NOT_DELAYED, QUEUE_ID, Half, to_half_topic
 from ._plan_py import NO_PLACE, plain_number
 from .gates import ends_are_common
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 PREPARED = sys_flag.TRANSACTION_PREPARED
 COMMIT, ROLLBACK = sys_flag.TRANSACTION_COMMIT, sys_flag.TRANSACTION_ROLLBACK
+_END_PLACE = HOT_CODES.index(RequestCode.END_TRANSACTION)
 
 NOT_FROM_SENDERS = frozenset(
     {
@@ -148,6 +151,7 @@ def lay_out_end(broker: BrokerContext, plan: HotPlan, request: RemotingCommand, 
     else:
         planned.rolled_back[topic] = planned.rolled_back.get(topic, 0) + 1
     planned.ended[queue_offset] = None
+    plan.codes.append((_END_PLACE, True, request.is_oneway))
     if not request.is_oneway:
         opaque = (request.opaque & 0xFFFFFFFF).to_bytes(4, "big")
         plan.replies.append((opaque, request.serialize_type, 0, len(plan.places), 0, b"", True))

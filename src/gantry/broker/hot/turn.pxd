@@ -7,6 +7,7 @@ from gantry.store.appender cimport Appender as CompiledAppender
 cdef class HotTurn:
     cdef readonly object engine
     cdef readonly object plan
+    cdef public object observe
     cdef object _broker
     cdef CompiledAppender _appender
     cdef object _busy_poll

@@ -64,12 +64,15 @@ class HotTurn:
         "_stats",
         "_transactions",
         "engine",
+        "observe",
         "plan",
     )
 
     def __init__(self, engine: HotEngine, broker: BrokerContext, busy_poll: BusyPoll | None = None) -> None:
         self.engine = engine
         self.plan = engine.plan()
+        self.observe: Callable[[HotPlan, bool | None, int], None] | None = None
+        """Told which answers of a plan leave (all: None; of those that waited for the disk, or the others) and their code."""
         self._broker = broker
         self._appender = broker.store.appender
         self._busy_poll = busy_poll
@@ -86,6 +89,8 @@ class HotTurn:
 
     def more(self) -> None:
         """The plan has sends: they are carried out at the end of this turn, or now if they are many or nobody else sends."""
+        if self.observe is not None and not self.plan.began_ns:
+            self.plan.began_ns = self._clock.monotonic_ns()
         if self._alone_count >= ALONE_MIN or self.plan.log_bytes > TURN_BYTES_MAX:
             self.settle()
         elif not self._scheduled:
@@ -126,6 +131,8 @@ class HotTurn:
         appender, store_plan = self._appender, plan.store_plan
         assert store_plan is not None
         began_ns = self._clock.monotonic_ns()
+        if self.observe is not None and not plan.began_ns:
+            plan.began_ns = began_ns
         self._look_for_company(plan.sections, began_ns)
         planned = plan.transactions
         try:
@@ -150,7 +157,7 @@ class HotTurn:
         if self._busy_poll is not None:
             self._busy_poll.turn(began_ns, ended_ns)
         self.engine.count(plan)
-        if plan.sections:
+        if plan.sections or self.observe is not None:
             self._answer_stored(plan, store_plan)
         if self._long_polling.ready:
             self._long_polling.run_ready()
@@ -206,6 +213,8 @@ class HotTurn:
             self._write(plan, None, ResponseCode.SERVICE_NOT_AVAILABLE, put_answer.service_not_available(self._broker))
 
     def _write(self, plan: HotPlan, waiting: bool | None, code: int, remark: str | None = None) -> None:
+        if self.observe is not None:
+            self.observe(plan, waiting, code)
         for channel, first, end in plan.sections:
             answers = plan.answers(first, end, waiting, code, remark)
             if answers:

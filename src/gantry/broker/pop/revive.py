@@ -58,7 +58,7 @@ class PopReviveService:
         groups: SubscriptionGroupManager,
         offsets: ConsumerOffsetManager,
         *,
-        on_stored: Callable[[str, int, int, int], None],
+        on_stored: Callable[[str, int, int, int, str, str], None],
     ) -> None:
         self._config = config
         self._clock = clock
@@ -211,10 +211,11 @@ class PopReviveService:
         plan = self._store.new_plan()
         moved: list[tuple[Out, int]] = []
         stored: list[tuple[str, int]] = []
+        origin = names.normal_topic(queue.topic, queue.group)
         gone: list[int] = []
         try:
             for out, record, name in again:
-                message = revived(record, name, names.normal_topic(queue.topic, queue.group), out.pop_time)
+                message = revived(record, name, origin, out.pop_time)
                 try:
                     planned = plan.add(message)
                 except MessageIllegal as error:
@@ -234,7 +235,7 @@ class PopReviveService:
         self._account.done(queue, gone)
         self.revived_count += len(moved)
         for name, size in stored:
-            self._on_stored(name, 0, 1, size)
+            self._on_stored(name, 0, 1, size, queue.group, origin)
 
 
 def revived(record: RecordView, topic: str, origin_topic: str, pop_time: int) -> StoreMessage:

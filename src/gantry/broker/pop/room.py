@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gantry.store import MessageStore
 
     from ..config import BrokerConfig
+    from ..metrics import MetricsCounters
     from ..offset.consumer_offset_manager import ConsumerOffsetManager
     from ..stats.broker_stats import BrokerStats
     from ..subscription.subscription_group_manager import SubscriptionGroupManager
@@ -44,6 +45,7 @@ class PopRoom:
         groups: SubscriptionGroupManager,
         offsets: ConsumerOffsetManager,
         stats: BrokerStats,
+        metrics: MetricsCounters,
         *,
         own_directory: str,
         config_directory: str,
@@ -59,9 +61,11 @@ class PopRoom:
             disk, clock, store, offsets, directory=own_directory, journal_bytes_max=config.pop_journal_bytes_max
         )
         self.order_infos = OrderInfoManager(disk, clock, self.account, directory=config_directory, checksum_dir=checksum_dir)
-        self.revive = PopReviveService(config, clock, store, self.account, topics, groups, offsets, on_stored=stats.topic_put)
+        self._stats = stats
+        self._metrics = metrics
+        self.revive = PopReviveService(config, clock, store, self.account, topics, groups, offsets, on_stored=self._given_back)
         self.keeper = PopKeeper(config, clock, store, self.account, self.revive)
-        self.taker = PopTaker(config, store, self.account, self.order_infos, offsets, on_taken=stats.group_get)
+        self.taker = PopTaker(config, store, self.account, self.order_infos, offsets, on_taken=self._taken)
         self.pops = PopHold(clock, count_max=config.max_pop_polling_size, count_per_key_max=config.pop_polling_size)
         self.notifications = PopHold(clock, count_max=config.max_pop_polling_size, count_per_key_max=config.pop_polling_size)
         self.taker.on_free = self.pops.wake_one
@@ -100,6 +104,14 @@ class PopRoom:
             last = store.max_offset(topic, queue_id) - 1
             if last > offsets.query(REVIVE_GROUP, topic, queue_id):
                 offsets.commit(REVIVE_GROUP, topic, queue_id, last)
+
+    def _taken(self, group: str, topic: str, queue_id: int, count: int, size: int, asked_topic: str) -> None:
+        self._stats.group_get(group, topic, queue_id, count, size)
+        self._metrics.popped(group, asked_topic, count, size, is_retry=topic != asked_topic)
+
+    def _given_back(self, topic: str, queue_id: int, count: int, size: int, group: str, origin: str) -> None:
+        self._stats.topic_put(topic, queue_id, count, size)
+        self._metrics.pop_retried(group, origin)
 
     async def start(self) -> None:
         await self.revive.start()

@@ -94,7 +94,7 @@ class PopTaker:
         order_infos: OrderInfoManager,
         offsets: ConsumerOffsetManager,
         *,
-        on_taken: Callable[[str, str, int, int, int], None],
+        on_taken: Callable[[str, str, int, int, int, str], None],
     ) -> None:
         self._config = config
         self._store = store
@@ -237,7 +237,7 @@ class PopTaker:
             take.records.append(record)
             size += len(record)
         take.size += size
-        self._on_taken(group, topic, queue_id, len(offsets), size)
+        self._on_taken(group, topic, queue_id, len(offsets), size, take.topic)
 
     def _take_in_order(self, take: Take, key: QueueKey, begin: int, offsets: list[int]) -> None:
         topic, group, queue_id = key

@@ -63,6 +63,7 @@ from .get_broker_config import GetBrokerConfigProcessor
 from .get_broker_consume_stats import GetBrokerConsumeStatsProcessor
 from .get_broker_ha_status import GetBrokerHaStatusProcessor
 from .get_broker_runtime_info import GetBrokerRuntimeInfoProcessor
+from .get_cold_data_flow_ctr_info import GetColdDataFlowCtrInfoProcessor
 from .get_consume_stats import GetConsumeStatsProcessor
 from .get_consumer_connection_list import GetConsumerConnectionListProcessor
 from .get_consumer_running_info import GetConsumerRunningInfoProcessor
@@ -84,10 +85,12 @@ from .query_subscription_by_consumer import QuerySubscriptionByConsumerProcessor
 from .query_topic_consume_by_who import QueryTopicConsumeByWhoProcessor
 from .query_topics_by_consumer import QueryTopicsByConsumerProcessor
 from .recall_message import RecallMessageProcessor
+from .remove_cold_data_flow_ctr_config import RemoveColdDataFlowCtrConfigProcessor
 from .reschedule_timers import RescheduleTimersProcessor
 from .reset_offset import ResetOffsetProcessor
 from .resume_check_half_message import ResumeCheckHalfMessageProcessor
 from .row import Row
+from .set_commitlog_read_mode import SetCommitlogReadModeProcessor
 from .set_message_request_mode import SetMessageRequestModeProcessor
 from .update_and_create_subscription_group import UpdateAndCreateSubscriptionGroupProcessor
 from .update_and_create_subscription_group_list import UpdateAndCreateSubscriptionGroupListProcessor
@@ -95,6 +98,7 @@ from .update_and_create_topic import UpdateAndCreateTopicProcessor
 from .update_and_create_topic_list import UpdateAndCreateTopicListProcessor
 from .update_and_get_group_forbidden import UpdateAndGetGroupForbiddenProcessor
 from .update_broker_config import UpdateBrokerConfigProcessor
+from .update_cold_data_flow_ctr_config import UpdateColdDataFlowCtrConfigProcessor
 from .view_broker_stats_data import ViewBrokerStatsDataProcessor
 from .view_message_by_id import ViewMessageByIdProcessor
 
@@ -163,5 +167,9 @@ ROWS: tuple[Row, ...] = (
     Row(RequestCode.QUERY_CONSUME_QUEUE, QueryConsumeQueueRequestHeader, QueryConsumeQueueProcessor),
     Row(RequestCode.QUERY_MESSAGE, QueryMessageRequestHeader, QueryMessageProcessor),
     Row(RequestCode.RESUME_CHECK_HALF_MESSAGE, ResumeCheckHalfMessageRequestHeader, ResumeCheckHalfMessageProcessor),
+    Row(RequestCode.UPDATE_COLD_DATA_FLOW_CTR_CONFIG, None, UpdateColdDataFlowCtrConfigProcessor),
+    Row(RequestCode.REMOVE_COLD_DATA_FLOW_CTR_CONFIG, None, RemoveColdDataFlowCtrConfigProcessor),
+    Row(RequestCode.GET_COLD_DATA_FLOW_CTR_INFO, None, GetColdDataFlowCtrInfoProcessor),
+    Row(RequestCode.SET_COMMITLOG_READ_MODE, None, SetCommitlogReadModeProcessor),
     Row(RequestCode.VIEW_MESSAGE_BY_ID, ViewMessageRequestHeader, ViewMessageByIdProcessor),
 )

@@ -84,6 +84,7 @@ class ConsumerSendMsgBackProcessor:
         broker.stats.send_back(header.group, origin_topic)
         if dead:
             broker.stats.dlq(header.group, origin_topic)
+            broker.metrics.dead_letter(header.group, origin_topic)
             log.info(
                 "send msg to DLQ %s, originalTopic=%s, consumerId=%s, msgUniqKey=%s",
                 topic, header.origin_topic, header.group, properties.get(message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX),

@@ -33,5 +33,6 @@ class DeleteSubscriptionGroupProcessor:
             broker.pop.forget_group(group)
             await broker.offsets.file.flush()
         broker.stats.group_deleted(group)
+        broker.metrics.group_deleted(group)
         await broker.subscriptions.file.flush()
         return request.reply()

@@ -47,6 +47,7 @@ class DeleteTopicProcessor:
             broker.offsets.remove_topic(name)
             broker.pop.forget_topic(name)
             broker.stats.topic_deleted(name)
+            broker.metrics.topic_deleted(name)
             broker.transactions.metrics.forget(name)
         await broker.store.delete_topics(set(doomed))
         await broker.topics.file.flush()

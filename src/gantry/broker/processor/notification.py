@@ -54,6 +54,7 @@ class NotificationProcessor:
             matches = subscription_filter(broker, header.topic, header.consumer_group, header.exp, header.exp_type)
         waiting = waiting_request(broker, ctx, request, header, topic, matches, deadline_ms)
         if ctx.channel.closed or broker.pop.notifications.hold(waiting):
+            ctx.suspended = True
             return None
         return request.reply(header=NotificationResponseHeader(polling_full=True))
 

@@ -58,6 +58,7 @@ class PeekMessageProcessor:
         found = bool(peek.records)
         if found:
             broker.stats.group_get(header.consumer_group, header.topic, header.queue_id, len(peek.records), peek.size)
+            broker.metrics.pulled(header.consumer_group, header.topic, header.queue_id, len(peek.records), peek.size)
         return request.reply(
             ResponseCode.SUCCESS if found else ResponseCode.PULL_NOT_FOUND,
             "FOUND" if found else "NO_MESSAGE_IN_QUEUE",

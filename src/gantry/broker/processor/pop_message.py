@@ -198,6 +198,7 @@ class PopMessageProcessor:
             return None
         if not broker.pop.pops.hold(waiting):
             return self._answer(request, take, ResponseCode.POLLING_FULL)
+        ctx.suspended = True
         if take.waited:
             # Something may have come while it was read: looked at once more.
             broker.pop.pops.wake_one(*waiting.key)

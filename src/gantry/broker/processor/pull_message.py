@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gantry.errors import BrokerError, MQError, RemoteProtocolError
 from gantry.model import SubscriptionData, SubscriptionGroupConfig, TopicConfig, names, perm_name, sys_flag
-from gantry.model.heartbeat import CONSUME_ACTIVELY, is_tag_type
+from gantry.model.heartbeat import CONSUME_ACTIVELY, CONSUME_PASSIVELY, is_tag_type
 from gantry.protocol.filter import build_subscription
 from gantry.protocol.remoting.codes import RequestCode, ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 """Most bytes of messages in one answer: a frame ends at 16 MiB, and the first message always passes."""
+
+HELD_BACK = "This consumer group is reading cold data. It has been flow control"
 
 FORBIDDEN_BROKER, FORBIDDEN_GROUP, FORBIDDEN_TOPIC, FORBIDDEN_BROADCASTING, FORBIDDEN_SUBSCRIPTION = 1, 2, 3, 4, 5
 """What a refused pull may not read. Source: ForbiddenType (5.3)."""
@@ -71,8 +73,10 @@ class PullMessageProcessor:
         header: PullMessageRequestHeader,
         held: HeldPull | None,
         expired: bool,
+        parked: bool = False,
     ) -> RemotingCommand | Awaitable[RemotingCommand | None] | None:
-        """One try. `held` is the wait this try ends, None for the first one; `expired` says that it may not wait again."""
+        """One try. `held` is the wait this try ends, None for the first one; `expired` says that it may not wait again;
+        `parked` that it has been held back from cold data before."""
         try:
             topic, group = self._check(ctx, request, header)
             matches = self._filter(ctx, header, group)
@@ -85,6 +89,20 @@ class PullMessageProcessor:
             response.ext_fields = {}
             return response
         broker = self._broker
+        if broker.cold_data.is_over(header.consumer_group) and broker.store.is_cold(
+            header.topic, header.queue_id, header.queue_offset
+        ):
+            info = broker.consumers.group_info(header.consumer_group)
+            if parked:
+                header.max_msg_nums = 1
+            elif (info is not None and info.consume_type == CONSUME_PASSIVELY) or not broker.cold_data.park(
+                lambda: self._resume_parked(ctx, request, header)
+            ):
+                response = request.reply(ResponseCode.SYSTEM_BUSY, HELD_BACK)
+                response.ext_fields = {}
+                return response
+            else:
+                return None
         reset = (
             broker.offsets.take_reset_offset(header.topic, header.consumer_group, header.queue_id)
             if broker.config.use_server_side_reset_offset
@@ -235,8 +253,10 @@ class PullMessageProcessor:
                 )
         body = b""
         if code == ResponseCode.SUCCESS:
+            broker.cold_data.count(header.consumer_group, result.cold_bytes)
             body = b"".join(result.views)
             broker.stats.group_get(header.consumer_group, header.topic, header.queue_id, result.count, len(body))
+            broker.metrics.pulled(header.consumer_group, header.topic, header.queue_id, result.count, len(body))
             broker.offsets.commit_pull(header.consumer_group, header.topic, header.queue_id, result.next_begin_offset)
         else:
             broker.stats.get_miss()
@@ -338,6 +358,7 @@ class PullMessageProcessor:
             return True
         if not broker.long_polling.hold(held):
             return False
+        ctx.suspended = True
         if broker.store.max_offset(header.topic, header.queue_id) > header.queue_offset:
             # What arrived while a cold read was under way woke nobody.
             broker.long_polling.wake_queue(header.topic, header.queue_id)
@@ -349,32 +370,51 @@ class PullMessageProcessor:
             if frame is not None:
                 held.context.reply_encoded(frame)
                 return
+        self._again(held.context, held.request, held.header, held, expired)
+
+    def _resume_parked(self, ctx: RequestContext, request: RemotingCommand, header: PullMessageRequestHeader) -> None:
+        if not ctx.channel.closed:
+            ctx.suspended = True
+            self._again(ctx, request, header, None, False, parked=True)
+
+    def _again(
+        self,
+        ctx: RequestContext,
+        request: RemotingCommand,
+        header: PullMessageRequestHeader,
+        held: HeldPull | None,
+        expired: bool,
+        *,
+        parked: bool = False,
+    ) -> None:
         try:
-            answer = self._pull(held.context, held.request, held.header, held, expired)
+            answer = self._pull(ctx, request, header, held, expired, parked)
         except Exception as error:
-            self._failed(held, error)
+            self._failed(ctx, header, error)
             return
         if answer is None or isinstance(answer, RemotingCommand):
             if answer is not None:
-                held.context.reply_later(answer)
+                ctx.reply_later(answer)
             return
-        task = asyncio.ensure_future(self._finish(held, answer))
+        task = asyncio.ensure_future(self._finish(ctx, header, answer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _finish(self, held: HeldPull, reading: Awaitable[RemotingCommand | None]) -> None:
+    async def _finish(
+        self, ctx: RequestContext, header: PullMessageRequestHeader, reading: Awaitable[RemotingCommand | None]
+    ) -> None:
         try:
             answer = await reading
         except Exception as error:
-            self._failed(held, error)
+            self._failed(ctx, header, error)
             return
         if answer is not None:
-            held.context.reply_later(answer)
+            ctx.reply_later(answer)
 
-    def _failed(self, held: HeldPull, error: Exception) -> None:
+    def _failed(self, ctx: RequestContext, header: PullMessageRequestHeader, error: Exception) -> None:
         if not isinstance(error, MQError):
-            log.exception("a held pull of %s queue %d failed", *held.queue)
-        held.context.reply_later(held.request.reply(ResponseCode.SYSTEM_ERROR, str(error)))
+            log.exception("a held pull of %s queue %d failed", header.topic, header.queue_id)
+        ctx.reply_later(ctx.request.reply(ResponseCode.SYSTEM_ERROR, str(error)))
 
 
 def code_of(status: GetStatus, queue_offset: int) -> int:

@@ -16,6 +16,7 @@ from gantry.protocol.remoting.header.send_message import SendMessageRequestHeade
 from gantry.protocol.remoting.header.send_message_v2 import SendMessageRequestHeaderV2
 from gantry.runtime.address import split_address
 
+from ..metrics import NORMAL
 from . import put_answer
 from .call_consumer import CALL_TIMEOUT_MS
 from .send_message import SendMessageProcessor, encoded, put, tell_region, waits_for_store
@@ -133,5 +134,6 @@ class ReplyMessageProcessor:
             return
         record = result.records[0]
         broker.stats.topic_put(message.topic, message.queue_id, 1, record.size)
+        broker.metrics.message_in(message.topic, NORMAL, 1, record.size)
         answer.msg_id = offset_msg_id(broker.store_host, record.physical_offset)
         answer.queue_offset = record.queue_offset

@@ -27,6 +27,7 @@ from gantry.runtime.begun import begun
 from gantry.runtime.remoting_server import RequestContext
 from gantry.store import PutResult, PutStatus
 
+from ..metrics import message_kind
 from ..schedule.delay_level import to_schedule_topic
 from ..timer.deliver_time import TIMER_PROPERTIES, forget_time, is_timed
 from ..topic.topic_config_manager import retry_topic_config
@@ -163,6 +164,7 @@ class SendMessageProcessor:
         queue_id = self.queue_id(header, topic)
         name = topic.topic_name
         properties = self._properties(header)
+        kind = message_kind(properties)
         if names.is_retry_topic(name):
             topic, queue_id = await self._retry_or_dead_letter(request, header, topic, queue_id, properties)
             name = topic.topic_name
@@ -216,7 +218,7 @@ class SendMessageProcessor:
         result = await put(broker, [message])
         if half and result.ok:
             broker.transactions.half_stored(real_topic)
-        return self._answer(request, name, queue_id, unique_key, result, handle)
+        return self._answer(request, name, queue_id, unique_key, result, kind, handle)
 
     def _is_half(self, header: SendMessageRequestHeader, properties: dict[str, str]) -> bool:
         """Whether this begins a transaction. Raises: BrokerError where transactions are refused."""
@@ -272,6 +274,7 @@ class SendMessageProcessor:
         properties.pop(message_const.DELAY_TIME_LEVEL, None)
         dead_letters = await dlq_topic(broker, group)
         broker.stats.dlq(group, topic.topic_name)
+        broker.metrics.dead_letter(header.producer_group, header.topic)
         return dead_letters, broker.rng.randrange(DLQ_NUMS_PER_GROUP)
 
     # -- a batch
@@ -335,7 +338,8 @@ class SendMessageProcessor:
         if len(messages) > BATCH_COUNT_AT_ONCE:
             await asyncio.sleep(0)
         result = await put(broker, messages)
-        return self._answer(request, name, queue_id, properties.get(message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX), result)
+        unique_key = properties.get(message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX)
+        return self._answer(request, name, queue_id, unique_key, result, message_kind(properties))
 
     # -- answers
 
@@ -346,6 +350,7 @@ class SendMessageProcessor:
         queue_id: int,
         unique_key: str | None,
         result: PutResult,
+        kind: str,
         recall_handle: str | None = None,
     ) -> RemotingCommand:
         """The answer to a put: `queue_id` is the one the sender asked for, also when the message waits elsewhere."""
@@ -354,7 +359,9 @@ class SendMessageProcessor:
         if code is None or not result.records:
             raise BrokerError(*put_answer.refusal(result.status, broker, result.remark))
         records = result.records
-        broker.stats.topic_put(stored_topic, queue_id, len(records), sum(record.size for record in records))
+        size = sum(record.size for record in records)
+        broker.stats.topic_put(stored_topic, queue_id, len(records), size)
+        broker.metrics.message_in(stored_topic, kind, len(records), size)
         return request.reply(
             code,
             header=SendMessageResponseHeader(

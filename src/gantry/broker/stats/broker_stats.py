@@ -121,6 +121,10 @@ class BrokerStats:
         self.hot: HotCounts | None = None
         """What the hot path counts itself; its counts are taken over before anybody looks."""
         self._rows: deque[tuple[str, int, int, int, int]] = deque()
+        self.on_hot_get: Callable[[str, str, int, int, int, int], None] = lambda group, topic, queue_id, count, size, times: (
+            None
+        )
+        """Told of the pulls that the hot path has answered, with what take_gets() says of each queue."""
 
     # -- recording
 
@@ -199,11 +203,12 @@ class BrokerStats:
 
     # -- what the hot path has counted
 
-    def _settle_totals(self) -> None:
+    def settle_totals(self) -> None:
         """What all topics have together, and what was handed out; few look at more."""
         if self.hot is not None:
             for row in self.hot.take_gets():
                 self.group_get(*row)
+                self.on_hot_get(*row)
             count, size, times, system_count, system_times = self.hot.take_totals()
             if times:
                 self._all_puts(count, size, times, count - system_count, times - system_times)
@@ -216,7 +221,7 @@ class BrokerStats:
 
     def _take(self) -> None:
         """Totals at once, and the rows of the queues for those who settle them."""
-        self._settle_totals()
+        self.settle_totals()
         if self.hot is not None:
             self._rows += self.hot.take_counts()
 
@@ -240,30 +245,30 @@ class BrokerStats:
     @property
     def put_total(self) -> int:
         """Messages stored since the start."""
-        self._settle_totals()
+        self.settle_totals()
         return self._broker_put.value
 
     @property
     def get_total(self) -> int:
         """Messages handed out since the start."""
-        self._settle_totals()
+        self.settle_totals()
         return self._broker_get.value
 
     @property
     def user_put_total(self) -> int:
         """Messages stored since the start in topics that are not the system's. Source: BrokerStats (5.5)."""
-        self._settle_totals()
+        self.settle_totals()
         return self._broker_put_user.value
 
     @property
     def user_get_total(self) -> int:
         """Messages handed out since the start from topics that are not the system's."""
-        self._settle_totals()
+        self.settle_totals()
         return self._broker_get_user.value
 
     @property
     def totals(self) -> Totals:
-        self._settle_totals()
+        self.settle_totals()
         return Totals(
             put_times=self.put_total,
             put_failed=self.put_failed,

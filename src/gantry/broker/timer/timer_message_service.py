@@ -80,6 +80,7 @@ class TimerMessageService:
         directory: str,
         checksum_dir: str | None = None,
         on_delivered: Callable[[str, int, int, int], None] = lambda topic, queue_id, count, size: None,
+        on_entered: Callable[[str, int], None] = lambda topic, delay_ms: None,
         wheel_slots: int = WHEEL_SLOTS,
     ) -> None:
         self.book = TimerBook(
@@ -97,6 +98,7 @@ class TimerMessageService:
         self._clock = clock
         self._store = store
         self._on_delivered = on_delivered
+        self._on_entered = on_entered
         self._wake: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
@@ -147,6 +149,13 @@ class TimerMessageService:
     def enter_behind_count(self) -> int:
         """Records of the timer's topic that are not in the wheel yet."""
         return max(self._store.max_offset(TOPIC, QUEUE_ID) - self.book.queue_offset, 0)
+
+    async def enter_behind_ms(self) -> int:
+        """Age of the first of them; 0 for none."""
+        if not self.enter_behind_count:
+            return 0
+        stored_ms = await self._store.store_time_at(TOPIC, QUEUE_ID, self.book.queue_offset)
+        return max(self._clock.now_ms() - stored_ms, 0) if stored_ms > 0 else 0
 
     @property
     def fire_behind_ms(self) -> int:
@@ -265,6 +274,7 @@ class TimerMessageService:
         self.book.place(message.out_ms, floor_ms, view.physical_offset, view.size, topic_hash, recalls=recalls)
         self.account.metrics.add(message.topic, -1 if recalls else 1, self._clock.now_ms())
         self.entered_count += 1
+        self._on_entered(message.topic, message.out_ms - view.born_timestamp)
 
     # -- firing
 
