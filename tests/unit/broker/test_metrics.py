@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gantry.broker.metrics import names
 from gantry.broker.metrics.counters import Histogram, MetricsCounters, message_kind
 from gantry.broker.metrics.exporter import common_labels
 from gantry.errors import ConfigError
@@ -316,3 +318,11 @@ def test_retries_and_dead_letters_are_no_messages_in_or_out() -> None:
 )
 def test_version_names(number: int, name: str) -> None:
     assert version_name(number) == name
+
+
+def test_the_page_of_documentation_has_every_metric() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "metrics.md").read_text()
+    specs = [value for value in vars(names).values() if isinstance(value, names.Spec)]
+    assert len(specs) > 30
+    for spec in specs:
+        assert f"| `{spec.shown_name}` | {spec.kind} | {', '.join(spec.labels) or '-'} | {spec.doc} |" in text
