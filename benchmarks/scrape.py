@@ -2,8 +2,9 @@
 
     python -m benchmarks.scrape [--topics N] [--queues N] [--rounds N] [--json FILE]
 
-One process: a broker with every queue written to, a group that listens to every topic and has read nothing, and a watch that looks
-how late each turn of the loop is. Medians of the rounds; with and without a scrape, so that what this machine does anyway shows.
+One process: a broker with every queue written to, a group that listens to every topic and has read nothing, and a watch that
+looks how late each turn of the loop is. Medians of the rounds; with and without a scrape, so that what this machine does
+anyway shows.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from gantry.protocol.remoting.version_names import version_name
 
 from ..transaction.transaction_metrics import FINISH_LATENCY_BUCKETS_S
 from . import names as n
-from .counters import Histogram, MetricsCounters
+from .counters import Histogram, MetricsCounters, OutCounts
 from .lag import consumer_lags
 from .names import Spec
 
@@ -92,20 +92,19 @@ def _requests(broker: BrokerContext, counters: MetricsCounters) -> Iterable[tupl
     yield n.MESSAGES_IN, ((labels, counts.messages) for labels, counts in ins)
     yield n.THROUGHPUT_IN, ((labels, counts.bytes) for labels, counts in ins)
     yield n.MESSAGE_SIZE, ((labels, counts.sizes) for labels, counts in ins)
-    outs = list(counters.outs.items())
-    for retry, more in ((False, ()), (True, ("is_retry",))):
-        # Pops say whether they are of a retried message, pulls have no such label.
-        rows = [
-            (
-                (key.topic, key.group, _bool(system(key.topic) or _system_group(key.group)))
-                + ((_bool(key.is_retry),) if key.is_retry is not None else ()),
-                counts,
-            )
-            for key, counts in outs
-            if (key.is_retry is not None) is retry
-        ]
-        yield with_labels(n.MESSAGES_OUT, more), [(labels, counts.messages) for labels, counts in rows]
-        yield with_labels(n.THROUGHPUT_OUT, more), [(labels, counts.bytes) for labels, counts in rows]
+    # Pops say whether they are of a retried message, pulls have no such label.
+    pulled: list[tuple[tuple[str, ...], OutCounts]] = []
+    popped: list[tuple[tuple[str, ...], OutCounts]] = []
+    for key, out in counters.outs.items():
+        labels = (key.topic, key.group, _bool(system(key.topic) or _system_group(key.group)))
+        if key.is_retry is None:
+            pulled.append((labels, out))
+        else:
+            popped.append(((*labels, _bool(key.is_retry)), out))
+    yield n.MESSAGES_OUT, ((labels, each.messages) for labels, each in pulled)
+    yield with_labels(n.MESSAGES_OUT, ("is_retry",)), ((labels, each.messages) for labels, each in popped)
+    yield n.THROUGHPUT_OUT, ((labels, each.bytes) for labels, each in pulled)
+    yield with_labels(n.THROUGHPUT_OUT, ("is_retry",)), ((labels, each.bytes) for labels, each in popped)
     yield (
         n.TOPIC_CREATION,
         [((_status(ok), _bool(is_system)), histogram) for (ok, is_system), histogram in counters.topic_creations.items()],
