@@ -159,6 +159,15 @@ def json_text(outcome: Outcome) -> Value:
         return plain_lines(text)
 
 
+def titled_json(outcome: Outcome) -> Value:
+    """A JSON object under a line that names the broker; the order of its members says nothing."""
+    title, _, text = outcome.out.strip().partition("\n")
+    try:
+        return {"title": title.strip(), "json": json.loads(text)}
+    except json.JSONDecodeError:
+        return plain_lines(outcome.out)
+
+
 def properties_text(text: str) -> dict[str, str]:
     """A Java map as its `toString` prints it: `{A=1, B=two words}`."""
     inner = text.strip()[1:-1]

@@ -132,3 +132,9 @@ def test_rows_of_a_set_are_compared_without_order() -> None:
 def test_transcript_reads_back(value: dict[str, object]) -> None:
     entries = [Entry("topics", "a step", "topicRoute -t T", value), Entry("topics", "next", "topicList", value)]
     assert load("topics", dump(entries)) == entries
+
+
+def test_an_object_under_the_name_of_its_broker() -> None:
+    out = ' ============127.0.0.1:10911============\n{\n\t"b":{},\n\t"a":7\n}\n'
+    assert parsing.titled_json(printed(out)) == {"title": "============127.0.0.1:10911============", "json": {"a": 7, "b": {}}}
+    assert parsing.titled_json(printed("something else")) == parsing.lines(printed("something else"))
