@@ -13,8 +13,8 @@ from gantry.protocol.remoting.version_names import version_name
 
 from ..transaction.transaction_metrics import FINISH_LATENCY_BUCKETS_S
 from . import names as n
-from .counters import Histogram, MetricsCounters, OutCounts
-from .lag import consumer_lags
+from .counters import Histogram, InCounts, MetricsCounters, OutCounts
+from .lag import Lag, consumer_lags
 from .names import Spec
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def collect(broker: BrokerContext, counters: MetricsCounters, turn: Turn) 
         for found in _stats(broker):
             yield found
     if config.enable_request_metrics:
-        for found in _requests(broker, counters):
+        async for found in _requests(broker, counters, turn):
             yield found
     if config.enable_connection_metrics:
         for found in _connections(broker):
@@ -86,16 +86,20 @@ def _stats(broker: BrokerContext) -> Iterable[tuple[Spec, Iterable[Row]]]:
     yield n.GROUP_NUMBER, [((), len(broker.subscriptions.table))]
 
 
-def _requests(broker: BrokerContext, counters: MetricsCounters) -> Iterable[tuple[Spec, Iterable[Row]]]:
+async def _requests(broker: BrokerContext, counters: MetricsCounters, turn: Turn) -> AsyncIterator[tuple[Spec, Iterable[Row]]]:
     system = broker.topics.is_system_topic
-    ins = [((topic, kind, _bool(system(topic))), counts) for (topic, kind), counts in counters.ins.items()]
+    ins: list[tuple[tuple[str, ...], InCounts]] = []
+    for (topic, kind), counts in list(counters.ins.items()):
+        await turn()
+        ins.append(((topic, kind, _bool(system(topic))), counts))
     yield n.MESSAGES_IN, ((labels, counts.messages) for labels, counts in ins)
     yield n.THROUGHPUT_IN, ((labels, counts.bytes) for labels, counts in ins)
     yield n.MESSAGE_SIZE, ((labels, counts.sizes) for labels, counts in ins)
     # Pops say whether they are of a retried message, pulls have no such label.
     pulled: list[tuple[tuple[str, ...], OutCounts]] = []
     popped: list[tuple[tuple[str, ...], OutCounts]] = []
-    for key, out in counters.outs.items():
+    for key, out in list(counters.outs.items()):
+        await turn()
         labels = (key.topic, key.group, _bool(system(key.topic) or _system_group(key.group)))
         if key.is_retry is None:
             pulled.append((labels, out))
@@ -139,14 +143,16 @@ async def _lags(broker: BrokerContext, counters: MetricsCounters, turn: Turn) ->
     lags = await consumer_lags(broker, turn)
     now_ms = broker.clock.now_ms()
     system = broker.topics.is_system_topic
-    labelled = [
-        ((lag.group, lag.topic, _bool(lag.is_retry), _bool(system(lag.topic) or _system_group(lag.group))), lag) for lag in lags
-    ]
-    yield n.LAG_MESSAGES, ((labels, lag.lag) for labels, lag in labelled)
-    yield n.LAG_LATENCY, ((labels, _age(now_ms, lag.unconsumed_ms)) for labels, lag in labelled)
-    yield n.INFLIGHT_MESSAGES, ((labels, lag.inflight) for labels, lag in labelled)
-    yield n.QUEUEING_LATENCY, ((labels, _age(now_ms, lag.unpulled_ms)) for labels, lag in labelled)
-    yield n.READY_MESSAGES, ((labels, lag.ready) for labels, lag in labelled)
+    labelled: list[tuple[tuple[str, ...], Lag]] = []
+    for lag in lags:
+        await turn()
+        of_system = _bool(system(lag.topic) or _system_group(lag.group))
+        labelled.append(((lag.group, lag.topic, _bool(lag.is_retry), of_system), lag))
+    yield n.LAG_MESSAGES, ((labels, each.lag) for labels, each in labelled)
+    yield n.LAG_LATENCY, ((labels, _age(now_ms, each.unconsumed_ms)) for labels, each in labelled)
+    yield n.INFLIGHT_MESSAGES, ((labels, each.inflight) for labels, each in labelled)
+    yield n.QUEUEING_LATENCY, ((labels, _age(now_ms, each.unpulled_ms)) for labels, each in labelled)
+    yield n.READY_MESSAGES, ((labels, each.ready) for labels, each in labelled)
     yield (
         n.DEAD_LETTERS,
         [

@@ -54,7 +54,7 @@ async def consumer_lags(broker: BrokerContext, turn: Callable[[], Awaitable[None
     """
     found: list[Lag] = []
     looker = _Looker(broker, turn)
-    for group, name, pops in list(_listening(broker)):
+    for group, name, pops in _listening(broker):
         topic = _shown_topic(broker, name)
         if topic is None:
             continue
@@ -66,13 +66,13 @@ async def consumer_lags(broker: BrokerContext, turn: Callable[[], Awaitable[None
 
 
 def _listening(broker: BrokerContext) -> Iterator[tuple[str, str, bool]]:
-    """Group, topic, and whether the group pops."""
+    """Group, topic, and whether the group pops. The tables may change between two of them."""
     heard: dict[str, list[str]] = {}
     for group, topic in broker.consumers.compensated():
         heard.setdefault(group, []).append(topic)
-    for group in broker.subscriptions.table:
+    for group in list(broker.subscriptions.table):
         info = broker.consumers.group_info(group)
-        topics = heard.get(group, ()) if info is None else info.subscriptions
+        topics = heard.get(group, []) if info is None else list(info.subscriptions)
         for topic in topics:
             if not names.is_retry_topic(topic):
                 yield group, topic, info is not None and info.consume_type == CONSUME_POP
