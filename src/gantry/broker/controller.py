@@ -152,7 +152,8 @@ class BrokerController:
             root=config.store_path_root_dir,
             directory=paths.config,
             checksum_dir=checksum_dir,
-            on_delivered=stats.topic_put,
+            on_delivered=self._timer_fired,
+            on_entered=metrics.timer_entered,
         )
         self._watches = Watches(self._watch)
         self.context = BrokerContext(
@@ -191,8 +192,6 @@ class BrokerController:
                 directory=paths.own,
                 checksum_dir=checksum_dir,
                 host=lambda: self.context.store_host,
-                on_delivered=self._timer_fired,
-                on_entered=metrics.timer_entered,
             ),
             stats=stats,
             metrics=metrics,
