@@ -150,12 +150,20 @@ def _binary_answer(suffix: SendSuffix, reply: Reply, code: int, msg_id: bytes, d
 
 
 def _json_answer(
-    suffix: SendSuffix, code: int, opaque: bytes, queue_id: int, digits: bytes, unique_key: bytes, msg_id: bytes
+    suffix: SendSuffix,
+    code: int,
+    opaque: bytes,
+    queue_id: int,
+    digits: bytes,
+    unique_key: bytes,
+    msg_id: bytes,
+    handle: str | None = None,
 ) -> bytes:
-    """As encoded_answer() has it, when nothing in it needs an escape. `opaque` and `digits` (the queue offset) are decimal."""
+    """What encoded_answer() says, when nothing in it needs an escape. `opaque` and `digits` (the queue offset) are decimal."""
+    recall_handle = b'"recallHandle":"%b",' % handle.encode() if handle is not None else b""
     header = (
         b'{"code":%d,"extFields":{"MSG_REGION":"%b","TRACE_ON":"%b","msgId":"%b","queueId":"%d","queueOffset":"%b",'
-        b'"transactionId":"%b"},"flag":1,"language":"%b","opaque":%b,"serializeTypeCurrentRPC":"JSON","version":%d}'
+        b'%b"transactionId":"%b"},"flag":1,"language":"%b","opaque":%b,"serializeTypeCurrentRPC":"JSON","version":%d}'
     ) % (
         code,
         suffix.region_bytes,
@@ -163,6 +171,7 @@ def _json_answer(
         msg_id,
         queue_id,
         digits,
+        recall_handle,
         unique_key,
         LanguageCode.PYTHON.name.encode(),
         opaque,
@@ -385,8 +394,9 @@ class HotPlan:
             return _binary_answer(suffix, reply, code, msg_id.encode(), b"%d" % queue_offset)
         unique_key = unique_bytes.decode()
         number = int.from_bytes(opaque, "big", signed=True)
-        if serialize_type == SERIALIZE_JSON and handle is None and suffix.is_plain and _plain(unique_key):
-            return _json_answer(suffix, code, b"%d" % number, queue_id, b"%d" % queue_offset, unique_bytes, msg_id.encode())
+        if serialize_type == SERIALIZE_JSON and suffix.is_plain and _plain(unique_key):
+            digits = b"%d" % queue_offset
+            return _json_answer(suffix, code, b"%d" % number, queue_id, digits, unique_bytes, msg_id.encode(), handle)
         fields = {
             "msgId": msg_id,
             "queueId": str(queue_id),
