@@ -20,6 +20,7 @@ from tests.unit.broker.timer_world import attempt, end_all
 
 STRIDE = int(os.environ.get("GANTRY_STOP_STRIDE", "0"))
 """1 cuts at every write."""
+BODY_BYTES = 1_500
 QUIET = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
@@ -83,7 +84,8 @@ async def acknowledged(rig: BrokerRig, header: Any, body: bytes = b"") -> None:
 async def send(rig: BrokerRig, name: str, delay_ms: int) -> None:
     due_ms = rig.clock.now_ms() + delay_ms
     properties = {"UNIQ_KEY": f"ID-{name}", "KEYS": name, "TIMER_DELIVER_MS": str(due_ms)}
-    answer = await rig.send("T", name.encode(), queue_id=0, properties=properties)
+    # So long that a message and the mark behind it lie in several sectors.
+    answer = await rig.send("T", name.encode().ljust(BODY_BYTES), queue_id=0, properties=properties)
     assert answer.code == 0, answer.remark
 
 
@@ -93,7 +95,7 @@ async def changing(cut_at: int, keep: str) -> World:
     await world.start()
     sent = {name: await world.do(send(world.rig, name, 8_000)) for name in ("kept", "gone", "moved", "later")}
     assert all(sent.values())
-    world.disk.cut_power_at(world.disk.step_count + cut_at)
+    world.disk.cut_power_at(world.disk.step_count + cut_at, torn=keep == "all")
     before = world.disk.step_count
     target = world.clock.now_ms() + 30_000
     cancelled = await world.do(acknowledged(world.rig, CancelTimersRequestHeader(topic="T", key="gone")))
@@ -108,14 +110,14 @@ async def changing(cut_at: int, keep: str) -> World:
     await world.wait(45_000)
     world.steps_done = world.disk.step_count - before
     messages = [each for each in await world.clock.run_until(world.rig.messages("T")) if each.body]
-    copies = Counter(each.body.decode() for each in messages)
+    copies = Counter(each.body.decode().strip() for each in messages)
     assert copies["kept"] == 1
     assert copies["gone"] == 0 if cancelled else copies["gone"] in (0, 1)
     assert copies["moved"] == 1 if moved else copies["moved"] in (1, 2)
     assert later
     assert copies["later"] == 1
     for each in messages:
-        if each.body == b"later" or (each.body == b"moved" and moved):
+        if each.body.startswith(b"later") or (each.body.startswith(b"moved") and moved):
             assert each.store_timestamp >= target
     await world.clock.run_until(world.rig.controller.stop())
     await end_all()
@@ -127,7 +129,7 @@ async def by_cron(cut_at: int, keep: str) -> World:
     world = World(cut_at, keep)
     await world.start()
     await world.do(send(world.rig, "first", 0))
-    world.disk.cut_power_at(world.disk.step_count + cut_at)
+    world.disk.cut_power_at(world.disk.step_count + cut_at, torn=keep == "all")
     before = world.disk.step_count
     header = CreateRecurringTimerRequestHeader(name="job", topic="T", cron="*/10 * * * * *", queue_id=0)
     begin_ms = world.clock.now_ms()
@@ -165,6 +167,6 @@ async def count_steps(scenario: Any) -> int:
 def test_what_was_acknowledged_holds_wherever_the_power_goes(scenario: Any, keep: str) -> None:
     steps = asyncio.run(count_steps(scenario))
     assert steps > 20
-    for cut_at in range(1, steps, STRIDE or max(steps // 12, 1)):
+    for cut_at in range(1, steps, STRIDE or max(steps // 12, 1) | 1):
         world = asyncio.run(scenario(cut_at, keep))
         assert world.was_cut, f"step {cut_at} of {steps} was never done"
