@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOPIC = topic_validator.SCHEDULE_TOPIC
-DELIVER_COUNT_MAX = 32
+DELIVER_COUNT_MAX = 128
 DELIVER_BYTES_MAX = 4 * 1024 * 1024
 WAIT_MS_MAX = 1000
 """The wall clock may jump: look at it at least so often while something waits."""
