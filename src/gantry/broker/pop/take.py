@@ -219,23 +219,28 @@ class PopTaker:
             self._account.popped(queue, result.next_begin_offset, take.pop_time, take.invisible_time, offsets)
         take.start_offsets.append(pop_handle.start_offset_entry(topic, queue_id, begin))
         take.msg_offsets.append(pop_handle.msg_offset_entry(topic, queue_id, offsets))
-        size = 0
-        as_it_lies = topic == take.topic or self._config.pop_response_return_actual_retry_topic
-        for record, offset in zip(result.views, offsets, strict=True):
-            if not as_it_lies:
-                handle = pop_handle.build_handle(
-                    begin,
-                    take.pop_time,
-                    take.invisible_time,
-                    take.revive_qid,
-                    topic,
-                    self._config.broker_name,
-                    queue_id,
-                    offset,
+        records: list[bytes | memoryview] = result.views
+        size = result.size
+        if topic != take.topic and not self._config.pop_response_return_actual_retry_topic:
+            records = [
+                under_its_own_topic(
+                    decode_record(record),
+                    take.topic,
+                    pop_handle.build_handle(
+                        begin,
+                        take.pop_time,
+                        take.invisible_time,
+                        take.revive_qid,
+                        topic,
+                        self._config.broker_name,
+                        queue_id,
+                        offset,
+                    ),
                 )
-                record = under_its_own_topic(decode_record(record), take.topic, handle)
-            take.records.append(record)
-            size += len(record)
+                for record, offset in zip(result.views, offsets, strict=True)
+            ]
+            size = sum(map(len, records))
+        take.records += records
         take.size += size
         self._on_taken(group, topic, queue_id, len(offsets), size, take.topic)
 
