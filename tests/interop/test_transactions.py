@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from . import accounting
+from . import accounting, artifacts
 from .bench import Bench
-from .cluster import TOPOLOGIES, Cluster, ask
+from .cluster import JVM_SMALL, TOPOLOGIES, Cluster, ask
 from .driver import Checked, Crew, Driver, eventually
 
 SETTINGS = {"transactionTimeOut": 1_000, "transactionCheckInterval": 1_000, "transactionOpBatchInterval": 500}
@@ -77,21 +79,25 @@ def checks(bench: Bench, body: str) -> list[Checked]:
 
 
 def parked(bench: Bench) -> list[str]:
+    return [str(each["body"]) for each in parked_messages(bench)]
+
+
+def parked_messages(bench: Bench) -> list[dict[str, Any]]:
     """What was set aside, oldest first; none while nobody knows the topic."""
     driver, reader = bench.drivers[0], f"parked-{bench.mark}-{time.monotonic_ns()}"
-    bodies: list[str] = []
+    found: list[dict[str, Any]] = []
     try:
         bench.ask(driver, "pull_start", name=reader, group=f"reader-{bench.mark}", topic=PARKED)
         try:
-            while (pulled := bench.ask(driver, "pull", name=reader, topic=PARKED, queue=0, offset=len(bodies), max=32))[
+            while (pulled := bench.ask(driver, "pull", name=reader, topic=PARKED, queue=0, offset=len(found), max=32))[
                 "messages"
             ]:
-                bodies += [each["body"] for each in pulled["messages"]]
+                found += pulled["messages"]
         finally:
             driver.call("pull_stop", name=reader)
     except RuntimeError:
         pass
-    return bodies
+    return found
 
 
 def bodies(bench: Bench, consumer: str) -> list[str]:
@@ -168,6 +174,31 @@ def test_after_fifteen_checks_it_is_set_aside_and_never_seen(lively_bench: Bench
     assert [each.times for each in checks(bench, body)] == [str(n) for n in range(1, CHECK_MAX + 1)]
     assert parked(bench).count(body) == 1
     assert bodies(bench, consumer) == []
+
+
+def test_an_operator_has_what_was_set_aside_checked_again(lively_bench: Bench) -> None:
+    bench = lively_bench
+    bench.producer(bench.drivers[0]).create_topic()
+    name = producer(bench, bench.drivers[0])
+    body = f"unknown:again-{bench.mark}"
+    send(bench, bench.drivers[0], name, body)
+    eventually(lambda: body in parked(bench), 60, lambda: f"{len(checks(bench, body))} checks", poll_s=0.5)
+    (message,) = [each for each in parked_messages(bench) if each["body"] == body]
+    assert resume_check(bench, message["offset_msg_id"]) == "true"
+    eventually(lambda: parked(bench).count(body) == 2, 60, lambda: f"{len(checks(bench, body))} checks", poll_s=0.5)
+    assert [each.times for each in checks(bench, body)] == 2 * [str(n) for n in range(1, CHECK_MAX + 1)]
+    assert resume_check(bench, message["offset_msg_id"][:-2] + "FF") != "true", "there is no such message"
+
+
+def resume_check(bench: Bench, message_id: str) -> str:
+    """What the official DefaultMQAdminExt says."""
+    jars = artifacts.server_jars()
+    classes = artifacts.java_classes("resume-check", [Path(__file__).parent / "java" / "admin" / "ResumeCheck.java"], jars)
+    words = [artifacts.find_tool("java"), *JVM_SMALL, "-cp", f"{classes}:{jars}/*", "ResumeCheck"]
+    told = subprocess.run(
+        [*words, bench.cluster.namesrv_address, PARKED, message_id], capture_output=True, text=True, timeout=60, check=False
+    )
+    return told.stdout.strip().splitlines()[-1] if told.stdout.strip() else ""
 
 
 def test_nobody_is_asked_within_the_immunity_of_a_message(bench: Bench) -> None:

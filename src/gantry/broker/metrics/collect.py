@@ -59,6 +59,7 @@ async def collect(broker: BrokerContext, counters: MetricsCounters, turn: Turn) 
             ((REMOTING, _REQUESTS.get(key.request_code, str(key.request_code)),
               _RESPONSES.get(key.response_code, str(key.response_code)), _bool(key.long_polling), key.result), histogram)
             for key, histogram in list(counters.rpc.items())
+            if any(histogram.counts)
         ]  # fmt: skip
     if config.enable_message_store_metrics:
         async for found in _store(broker, counters, turn):

@@ -46,7 +46,7 @@ class Histogram:
         self.sum = 0
 
     def record(self, value: int, count: int = 1) -> None:
-        self.counts[bisect_left(self.bounds, value)] += count
+        self.counts[bisect_left(self.bounds, value) if value else 0] += count
         self.sum += value * count
 
 
@@ -157,10 +157,14 @@ class MetricsCounters:
         self.timers_fired[topic] = self.timers_fired.get(topic, 0) + 1
 
     def answered(self, key: RpcKey, elapsed_ms: int, count: int = 1) -> None:
+        self.histogram(key).record(elapsed_ms, count)
+
+    def histogram(self, key: RpcKey) -> Histogram:
+        """Where the times of such answers are counted."""
         histogram = self.rpc.get(key)
         if histogram is None:
             histogram = self.rpc[key] = Histogram(RPC_BOUNDS_MS)
-        histogram.record(elapsed_ms, count)
+        return histogram
 
     def topic_created(self, elapsed_ms: int, *, ok: bool, system: bool) -> None:
         self.topic_creations.setdefault((ok, system), Histogram(CREATE_BOUNDS_MS)).record(elapsed_ms)

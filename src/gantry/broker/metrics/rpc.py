@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gantry.protocol.remoting.codes import RequestCode, ResponseCode
 
-from .counters import MetricsCounters, RpcKey
+from .counters import Histogram, MetricsCounters, RpcKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,8 @@ class RpcTimes:
         self._clock = clock
         self._is_system_topic = is_system_topic
         self._pulls_told = 0
+        self._of_sends: dict[int, list[Histogram]] = {}
+        """By code of the answer: of each of HOT_CODES those that are answered, then those that want no answer."""
         self.held_pulls = 0
         """Answers to pulls that waited, which the hot path made."""
 
@@ -60,12 +62,16 @@ class RpcTimes:
         """The sends of a plan are answered: all of them (None), or those that waited for the disk, or the others."""
         elapsed_ms = (self._clock.monotonic_ns() - plan.began_ns) // 1_000_000
         answered, oneway = plan.code_counts(waiting)
-        for code, count in zip(HOT_CODES, answered, strict=True):
+        histograms = self._of_sends.get(response_code)
+        if histograms is None:
+            histograms = self._of_sends[response_code] = [
+                self._counters.histogram(RpcKey(code, response_code, False, result))
+                for result in (SUCCESS, ONEWAY)
+                for code in HOT_CODES
+            ]
+        for place, count in enumerate(answered + oneway):
             if count:
-                self._counters.answered(RpcKey(code, response_code, False, SUCCESS), elapsed_ms, count)
-        for code, count in zip(HOT_CODES, oneway, strict=True):
-            if count:
-                self._counters.answered(RpcKey(code, response_code, False, ONEWAY), elapsed_ms, count)
+                histograms[place].record(elapsed_ms, count)
 
     def counting_held(self, short_way: Callable[[HeldPull], bytes | None]) -> Callable[[HeldPull], bytes | None]:
         """The same, and counted: request() is told of those answers, so pulls() must not be."""
