@@ -82,6 +82,8 @@ def outcome(rig: BrokerRig, engine: Any, plan: Any) -> dict[str, Any]:
         ],
         "counts": sorted(rows),
         "totals": tuple(engine.take_totals()),
+        "ins": sorted((*row[:5], tuple(row[5])) for row in engine.take_ins()),
+        "requests by code": [plan.code_counts(waiting) for waiting in (None, False, True)],
         "waiting": plan.waiting_count,
         "keys": [keys.key(number) for number in range(len(keys))],
         "answers": [
