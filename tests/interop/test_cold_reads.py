@@ -91,9 +91,11 @@ def test_a_pull_consumer_over_its_threshold_waits_for_its_answer(bench: Bench) -
     bench.ask(driver, "pull_start", name=name, group=bench.group, topic=bench.topic, heartbeat_ms=500)
     bench.stop_later(driver, "pull_stop", name)
     members = {"consumerGroup": bench.group}
-    # The official broker fails at a group that is over and that it has had no heartbeat of.
-    eventually(lambda: ask(bench.cluster.broker.address, _GET_CONSUMER_LIST_BY_GROUP, members)[0] == 0, 10, "no heartbeat came")
     place = {"name": name, "topic": bench.topic, "queue": 0}
+    # The client learns of the broker when it pulls first. The official broker fails at a group that is over and that it has
+    # had no heartbeat of.
+    assert bench.ask(driver, "pull", **place, offset=0, max=1)["status"] == "FOUND"
+    eventually(lambda: ask(bench.cluster.broker.address, _GET_CONSUMER_LIST_BY_GROUP, members)[0] == 0, 20, "no heartbeat came")
     offset, waited = 0, 0.0
     while offset < COUNT:
         began = time.monotonic()
