@@ -158,8 +158,6 @@ def of_the_story(page: MetricsPage) -> dict[tuple[str, Labels], float]:
                 continue
             if "throughput" in name and told.get("topic", "").startswith(("SCHEDULE", "rmq_sys", "RMQ_SYS")):
                 continue
-            if told.get("topic") == _ids("Batched") and ("throughput" in name or name.endswith(("size_sum", "size_bucket"))):
-                continue  # members of a batch have the properties of the batch here, as with 5.3, and not with 5.5.0
             found[name, labels] = value
     for code, answer, result in RPCS:
         labels = {"protocol_type": "remoting", "request_code": code, "response_code": answer, "result": result,

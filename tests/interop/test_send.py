@@ -62,6 +62,10 @@ def test_every_way_to_send_is_acknowledged_and_read_back(bench: Bench) -> None:
     assert {each.queue for each in in_batch} == {batched["queue"]}
     assert [each.offset for each in in_batch] == list(range(batched["offset"], batched["offset"] + len(batch)))
     assert [each.tags for each in in_batch] == ["B"] * len(batch)
+    # Each member shows an id of its own; a Java client gave it and named it in the result.
+    assert len({each.msg_id for each in in_batch}) == len(batch)
+    if "," in batched["msg_id"]:
+        assert [each.msg_id for each in in_batch] == batched["msg_id"].split(",")
 
 
 def test_a_topic_nobody_created_comes_to_be_with_the_first_send(bench: Bench) -> None:

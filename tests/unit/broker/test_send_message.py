@@ -101,7 +101,7 @@ async def test_oneway_is_stored_and_never_answered(rig: BrokerRig) -> None:
     assert [m.body for m in await rig.messages("T", 1)] == [b"one"]
 
 
-async def test_batch_members_are_ordinary_messages_with_the_batchs_properties_behind_their_own(
+async def test_batch_members_are_ordinary_messages_with_their_own_properties_only(
     rig: BrokerRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = hot_counts(rig, monkeypatch)
@@ -114,8 +114,11 @@ async def test_batch_members_are_ordinary_messages_with_the_batchs_properties_be
     stored = await rig.messages("T", 1)
     assert [m.offset_msg_id for m in stored] == ids
     assert [m.body for m in stored] == [b"m0", b"m1", b"m2", b"m3", b"m4"]
-    assert {m.properties["UNIQ_KEY"] for m in stored} == {"BATCH"}
-    assert [m.properties["KEYS"] for m in stored] == ["k0", "k1", "k2", "k3", "k4"]
+    assert [m.properties for m in stored] == [{"KEYS": f"k{i}", "UNIQ_KEY": f"U{i}"} for i in range(5)]
+    assert (answer.ext_fields or {})["transactionId"] == "BATCH"
+    found = await rig.context.store.query_by_key("T", "U3", 10, 0, 1 << 60)
+    assert len(found.records) == 1
+    assert not (await rig.context.store.query_by_key("T", "BATCH", 10, 0, 1 << 60)).records
 
 
 async def test_batch_that_is_malformed_is_refused_as_a_whole(rig: BrokerRig) -> None:

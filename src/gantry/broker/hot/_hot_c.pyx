@@ -279,6 +279,7 @@ cdef class HotPlan:
     cdef Py_ssize_t _count_capacity
     cdef list _lanes
     cdef list _handles
+    cdef list _uniques
     cdef dict _delayed_counts
     cdef readonly Py_ssize_t waiting_count
     cdef readonly object transactions
@@ -364,9 +365,7 @@ cdef class HotPlan:
                 if not reply.count:
                     p = write_end_answer(p, reply, code)
                     continue
-                if reply.serialize_type == 0 and not is_plain(
-                    self.store_plan.text_at(reply.unique_range, reply.unique_at), reply.unique_size
-                ):
+                if reply.serialize_type == 0 and not is_plain(self._unique_of(reply), reply.unique_size):
                     made = self._slow_answer(reply, code)
                     if parts is None:
                         parts = []
@@ -388,7 +387,7 @@ cdef class HotPlan:
         cdef uint8_t* mark
         cdef uint8_t* ext
         cdef bytes handle
-        cdef const uint8_t* unique = self.store_plan.text_at(reply.unique_range, reply.unique_at)
+        cdef const uint8_t* unique = self._unique_of(reply)
         cdef int64_t queue_offset = self.store_plan._records[reply.first].queue_offset
         if reply.serialize_type == 0:
             p = put_text(p, '{"code":', 8)
@@ -483,9 +482,7 @@ cdef class HotPlan:
     cdef bytes _slow_answer(self, Reply* reply, int code):
         if not reply.count:
             return encoded_end_answer(reply.opaque, reply.serialize_type, code)
-        cdef bytes unique = PyBytes_FromStringAndSize(
-            <char*>self.store_plan.text_at(reply.unique_range, reply.unique_at), reply.unique_size
-        )
+        cdef bytes unique = PyBytes_FromStringAndSize(<char*>self._unique_of(reply), reply.unique_size)
         cdef bytes host = self.suffix.store_host
         ids = [
             (host + int(self.store_plan._records[i].physical_offset).to_bytes(8, "big")).hex().upper()
@@ -500,6 +497,20 @@ cdef class HotPlan:
         if reply.handle >= 0:
             fields["recallHandle"] = (<bytes>self._handles[reply.handle]).decode()
         return encoded_answer(self.suffix, reply.opaque, reply.serialize_type, code, None, fields)
+
+    cdef const uint8_t* _unique_of(self, Reply* reply) except NULL:
+        if reply.unique_range < 0:
+            return <const uint8_t*>PyBytes_AS_STRING(<bytes>self._uniques[reply.unique_at])
+        return self.store_plan.text_at(reply.unique_range, reply.unique_at)
+
+    cdef int _keep_unique(self, Found* unique) except -1:
+        """The last reply says a unique key that no record of it has: that of a batch."""
+        if self._uniques is None:
+            self._uniques = []
+        self._replies[self.reply_count - 1].unique_range = -1
+        self._replies[self.reply_count - 1].unique_at = len(self._uniques)
+        self._uniques.append(PyBytes_FromStringAndSize(<char*>unique.at, unique.size))
+        return 0
 
     cdef int _add_reply(self, Header* header, uint8_t serialize_type, int32_t queue_id, Py_ssize_t first, bint waits,
                         Py_ssize_t unique_at, Py_ssize_t unique_size) except -1:
@@ -1057,9 +1068,7 @@ cdef class HotEngine:
         cdef Found* text
         cdef Py_ssize_t first, record_bytes, shared_size, at
         cdef int64_t end
-        cdef const uint8_t* properties
         cdef bint open_end
-        cdef uint8_t* joined
         if header.flag & 1:
             return False
         for i in range(SEND_REQUIRED):
@@ -1122,7 +1131,7 @@ cdef class HotEngine:
         open_end = text.at[text.size - 1] != 2
         shared_size = text.size + open_end + PyBytes_GET_SIZE(self._suffix_bytes)
         if batch:
-            if not self._members_fit(store_plan, lane.row, body, body_size, shared_size):
+            if not self._members_fit(store_plan, lane.row, body, body_size):
                 return False
         elif not store_plan.fits(body_size, shared_size, lane.row):
             return False
@@ -1146,23 +1155,9 @@ cdef class HotEngine:
         first = store_plan.count
         end = store_plan.end
         if batch:
-            properties = text.at
-            joined = <uint8_t*>malloc(shared_size)
-            if joined == NULL:
-                raise MemoryError
-            try:
-                memcpy(joined, text.at, text.size)
-                if open_end:
-                    joined[text.size] = 2
-                memcpy(
-                    joined + text.size + open_end, PyBytes_AS_STRING(self._suffix_bytes), PyBytes_GET_SIZE(self._suffix_bytes)
-                )
-                laid.shared = joined
-                laid.shared_size = shared_size
-                record_bytes = self._lay_out_members(store_plan, lane.row, queue, &laid, &scan, body, body_size)
-            finally:
-                free(joined)
-            at = store_plan._records[first].properties_at + store_plan._records[first].properties_size - shared_size
+            # Members have their own properties only, as with 5.5.0.
+            record_bytes = self._lay_out_members(store_plan, lane.row, queue, &laid, body, body_size)
+            at = 0
         else:
             laid.body = body
             laid.body_size = body_size
@@ -1189,6 +1184,8 @@ cdef class HotEngine:
             plan._add_reply(
                 header, serialize_type, <int32_t>queue_id, first, waits, at + (scan.unique.at - text.at), scan.unique.size
             )
+            if batch:
+                plan._keep_unique(&scan.unique)
         return True
 
     # -- transactions
@@ -1394,14 +1391,12 @@ cdef class HotEngine:
         self._scan_count = count
         return 0
 
-    cdef bint _members_fit(self, AppendPlan plan, TopicRow row, const uint8_t* body, Py_ssize_t size,
-                           Py_ssize_t shared_size) except -1:
+    cdef bint _members_fit(self, AppendPlan plan, TopicRow row, const uint8_t* body, Py_ssize_t size) except -1:
         """Whether a batch is whole, nothing in it is unusual, and it is within all limits."""
         cdef Py_ssize_t at = 0, body_at, properties_at
         cdef int64_t total = 0
         cdef int32_t member_size, member_body, count = 0, own_size
         cdef Scan* scan
-        cdef bint open_end
         if size == 0 or size > self._batch_bytes_max:
             return False
         while at < size:
@@ -1425,21 +1420,25 @@ cdef class HotEngine:
                 return False
             if has_high(body + properties_at, own_size) and not is_utf8(body + properties_at, own_size):
                 return False
-            open_end = own_size > 0 and body[properties_at + own_size - 1] != 2
-            if not plan.fits(member_body, own_size + open_end + shared_size, row):
+            if own_size > 0 and body[properties_at + own_size - 1] == 0:
+                return False  # it would look torn: the processors refuse it
+            if not plan.fits(member_body, own_size, row):
                 return False
-            total += member_body + own_size + open_end + shared_size
+            total += member_body + own_size
             if total > plan._size_max:
                 return False
             at = properties_at + own_size
         return True
 
-    cdef Py_ssize_t _lay_out_members(self, AppendPlan plan, TopicRow row, QueueTail queue, Laid* laid, Scan* shared,
+    cdef Py_ssize_t _lay_out_members(self, AppendPlan plan, TopicRow row, QueueTail queue, Laid* laid,
                                      const uint8_t* body, Py_ssize_t size) except -1:
-        """Lays out a batch that fits; returns the bytes of its records. What the batch says counts before what a member says."""
+        """Lays out a batch that fits; returns the bytes of its records."""
         cdef Py_ssize_t at = 0, record_bytes = 0
         cdef int32_t member_body, own_size
         cdef Scan* own = self._scans  # as _members_fit left them
+        laid.own_open = False
+        laid.shared = body
+        laid.shared_size = 0
         while at < size:
             member_body = <int32_t>get4(body + at + 16)
             own_size = <int32_t>get2(body + at + 20 + member_body)
@@ -1448,9 +1447,9 @@ cdef class HotEngine:
             laid.body_size = member_body
             laid.own = body + at + 22 + member_body
             laid.own_size = own_size
-            laid.own_open = own_size > 0 and laid.own[own_size - 1] != 2
-            laid.tags = shared.tags if shared.tags.at != NULL else own.tags
-            laid.keys = shared.keys if shared.keys.at != NULL else own.keys
+            laid.unique = own.unique
+            laid.tags = own.tags
+            laid.keys = own.keys
             plan.lay_out(row, queue, laid)
             record_bytes += plan._records[plan.count - 1].size
             own += 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gantry.errors import MessageIllegal, RemoteProtocolError
 from gantry.model import StoreMessage, message_const, sys_flag, topic_config, topic_validator
-from gantry.protocol.message.batch import decode_batch, join_properties
+from gantry.protocol.message.batch import decode_batch
 from gantry.protocol.message.message_id import encode_host
 from gantry.protocol.message.properties import find_property
 from gantry.protocol.remoting.codes import RequestCode
@@ -601,7 +601,7 @@ class HotEngine:
             for rare in _RARE_NAMES:
                 if rare in own:
                     return None
-            messages.append(shared._replace(body=member_body, flag=flag, properties=join_properties(own, shared.properties)))
+            messages.append(shared._replace(body=member_body, flag=flag, properties=own))
         return messages
 
 

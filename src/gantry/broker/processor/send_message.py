@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from gantry.errors import BrokerError, DiskFull, LocalProtocolError, MessageIllegal, RemoteProtocolError, StoreError
 from gantry.model import StoreMessage, TopicConfig, message_const, names, perm_name, sys_flag, topic_config, topic_validator
 from gantry.model.message_type import PRIORITY, message_type, priority_of
-from gantry.protocol.message.batch import decode_batch, join_properties
+from gantry.protocol.message.batch import decode_batch
 from gantry.protocol.message.message_id import offset_msg_id
 from gantry.protocol.message.properties import PROPERTIES_SIZE_MAX, decode_properties, encode_properties, find_property
 from gantry.protocol.remoting.codes import V3_4_9, RequestCode, ResponseCode
@@ -298,8 +298,6 @@ class SendMessageProcessor:
             raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, "a batch cannot be sent in a transaction")
         if topic.topic_filter_type == topic_config.MULTI_TAG:
             flags |= sys_flag.MULTI_TAGS
-        properties[message_const.CLUSTER] = broker.config.broker_cluster_name
-        shared = encoded(properties)
         body = request.body
         if len(body) > broker.config.max_message_size:
             raise BrokerError(ResponseCode.MESSAGE_ILLEGAL, put_answer.message_illegal(broker))
@@ -324,7 +322,7 @@ class SendMessageProcessor:
                 topic=name,
                 queue_id=queue_id,
                 body=element.body,
-                properties=join_properties(element.properties, shared),
+                properties=element.properties,
                 flag=element.flag,
                 sys_flag=flags,
                 born_timestamp=header.born_timestamp,

@@ -1,6 +1,6 @@
 """Messages as bytes: the stored record, its property string, batch bodies, ids and tag hashes. Sans-IO."""
 
-from gantry.protocol.message.batch import BatchElement, decode_batch, encode_batch, join_properties
+from gantry.protocol.message.batch import BatchElement, decode_batch, encode_batch
 from gantry.protocol.message.message_id import decode_offset_msg_id, offset_msg_id
 from gantry.protocol.message.properties import decode_properties, encode_properties, find_property
 from gantry.protocol.message.record import RecordView, decode_record, decode_records, encode_record
@@ -20,7 +20,6 @@ __all__ = [
     "encode_properties",
     "encode_record",
     "find_property",
-    "join_properties",
     "offset_msg_id",
     "tags_code",
 ]

@@ -2,7 +2,8 @@
 
 Shape:  per member: i4 size of the whole member, i4 magic 0, i4 body CRC 0, i4 flag, i4 body length + body,
         i2 properties length + properties; big-endian. Topic, queue and hosts are the request's.
-Source: MessageDecoder.encodeMessages, MessageExtEncoder.encode(MessageExtBatch) (5.3).
+        A broker stores each member with its own properties only; up to 5.3 the original put those of the request behind them.
+Source: MessageDecoder.encodeMessages, MessageExtEncoder.encode(MessageExtBatch) (5.5.0).
 """
 
 from __future__ import annotations
@@ -66,15 +67,3 @@ def decode_batch(body: bytes, *, count_max: int | None = None) -> list[BatchElem
         elements.append(BatchElement(flag, body[body_start:body_end], body[properties_start:stop]))
         position = stop
     return elements
-
-
-def join_properties(own: bytes, shared: bytes) -> bytes:
-    """Properties of a stored batch member: its own, then the whole batch's.
-
-    A name in both is stored twice and reads as the batch's: every member shows the batch's UNIQ_KEY. Kept on purpose,
-    clients of the official broker see the same.
-    Source: MessageExtEncoder.encode(MessageExtBatch) (5.3.3).
-    """
-    if own and shared and not own.endswith(b"\x02"):
-        return own + b"\x02" + shared
-    return own + shared

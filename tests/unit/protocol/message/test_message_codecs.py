@@ -15,7 +15,6 @@ from gantry.protocol.message import (
     decode_offset_msg_id,
     decode_properties,
     decode_record,
-    join_properties,
     tags_code,
 )
 from gantry.protocol.message.unique_id import month_bounds_ms
@@ -39,14 +38,6 @@ def test_properties_drop_what_the_official_reader_drops() -> None:
     assert decode_properties(text) == {"A": "3", "B": "2"}
     assert decode_properties(b"") == {}
     assert decode_properties(b"A\x01\xff\x02") == {"A": "\ufffd"}
-
-
-def test_batch_members_read_as_the_batchs_where_both_have_a_name() -> None:
-    joined = join_properties(b"UNIQ_KEY\x01own\x02K\x01k", b"UNIQ_KEY\x01batch\x02")
-    assert joined == b"UNIQ_KEY\x01own\x02K\x01k\x02UNIQ_KEY\x01batch\x02"
-    assert decode_properties(joined) == {"UNIQ_KEY": "batch", "K": "k"}
-    assert join_properties(b"", b"a\x01b\x02") == b"a\x01b\x02"
-    assert join_properties(b"a\x01b\x02", b"") == b"a\x01b\x02"
 
 
 def test_a_batch_of_too_many_messages_is_refused() -> None:
