@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
 import logging
 import os
 import posixpath
 from typing import TYPE_CHECKING
 
-from gantry.errors import ConfigError, StoreError
+from gantry.errors import ConfigError
 from gantry.model import TopicConfig, names, topic_validator
 from gantry.protocol.message.unique_id import UniqueIdMaker
 from gantry.runtime.address import format_address, format_address_list
-from gantry.runtime.address_source import NamesrvAddressPlan, NamesrvAddressSource, choose_namesrv_addresses, http_endpoint
+from gantry.runtime.address_source import NamesrvAddressSource
 from gantry.runtime.channel import Channel
 from gantry.runtime.clock import Clock
 from gantry.runtime.disk import Disk
@@ -29,8 +27,7 @@ from gantry.store.config import StorePaths
 
 from .client_manager import build_client_manager
 from .cold_data import ColdDataService
-from .config import ASYNC_MASTER, SLAVE, SYNC_MASTER, BrokerConfig
-from .config_file import ConfigFile
+from .config import BrokerConfig
 from .config_updates import ConfigUpdates
 from .consumer_filter import ConsumerFilterManager
 from .context import BrokerContext
@@ -38,7 +35,7 @@ from .hot import BusyPoll, HotEngine, HotIngest, HotTurn
 from .long_polling import PullRequestHold, Watches
 from .message_request_mode_manager import MessageRequestModeManager
 from .metrics import DELAY, MetricsCounters, OutKey
-from .name_servers import NameServers, system_lookup
+from .name_servers import NameServers
 from .offset import ConsumerOffsetManager
 from .outer_api import BrokerOuterAPI
 from .pop import PopRoom
@@ -47,8 +44,10 @@ from .recurring import RecurringTimerService
 from .registration import Registration
 from .replicas import Replicas
 from .schedule import ScheduleMessageService
+from .start_settings import check_settings, ip_or_loopback, name_server_plan, promises, resolved
 from .stats import build_broker_stats
 from .subscription import SubscriptionGroupManager
+from .table_saver import TableSaver
 from .timer import TimerMessageService
 from .topic import TopicConfigManager
 from .transaction import TransactionMetrics, TransactionService
@@ -64,16 +63,6 @@ STOP_GRACE_MS = 3000
 PROM = "PROM"
 SCHEDULED = OutKey(topic_validator.SCHEDULE_TOPIC, names.SCHEDULE_CONSUMER_GROUP, None)
 PARKED = TopicConfig(topic_name=topic_validator.TRANS_CHECK_MAX_TIME_TOPIC, read_queue_nums=1, write_queue_nums=1)
-
-# Settings of parts this version does not have. Taking them in silence would promise what is not kept.
-_NOT_OFFERED = (
-    "enableControllerMode",
-    "enableDLegerCommitLog",
-    "enableSlaveActingMaster",
-    "authenticationEnabled",
-    "authorizationEnabled",
-    "aclEnable",
-)
 
 
 class BrokerController:
@@ -199,7 +188,7 @@ class BrokerController:
             remoting_client=client,
             registration=self._registration,
             replicas=Replicas(config),
-            unique_ids=UniqueIdMaker(ip=_ip_or_loopback(config.broker_ip1), pid=os.getpid(), seed=rng.randrange(1 << 32)),
+            unique_ids=UniqueIdMaker(ip=ip_or_loopback(config.broker_ip1), pid=os.getpid(), seed=rng.randrange(1 << 32)),
             waiting_sends=WaitingSends(config.send_wait_count_max),
             cold_data=ColdDataService(config, clock),
             config_updates=ConfigUpdates(config, disk, clock),
@@ -221,7 +210,7 @@ class BrokerController:
                 watch=self._watches.watch,
             ),
             address="",
-            store_host=(_ip_or_loopback(config.broker_ip1), config.listen_port),
+            store_host=(ip_or_loopback(config.broker_ip1), config.listen_port),
             on_topic_change=lambda names: self._registration.topics_changed(names),
             config_changed=self._config_changed,
         )
@@ -245,12 +234,12 @@ class BrokerController:
         )
         self._server = self._make_server(self._tables.main)
         self._fast_server = self._make_server(self._tables.fast)
-        self._saving: asyncio.Task[None] | None = None
+        saver = TableSaver(self.context)
         self._life = Lifecycle()
         self._life.add("connections to others", stop=client.close)
         self._life.add("store", start=self._load, stop=store.shutdown)
         self._life.add("popped messages' journal", stop=self.context.pop.close)
-        self._life.add("metadata files", start=self._start_saving, stop=self._save_all)
+        self._life.add("metadata files", start=saver.start, stop=saver.stop)
         self._life.add("store writing", start=store.start)
         self._life.add("popped messages", start=self.context.pop.start, stop=self.context.pop.shutdown)
         self._life.add("delay levels", start=self.context.schedule.start, stop=self.context.schedule.shutdown)
@@ -338,43 +327,6 @@ class BrokerController:
         except BaseException:
             await context.store.shutdown()
             raise
-
-    async def _start_saving(self) -> None:
-        self._saving = asyncio.get_running_loop().create_task(self._save_again_and_again())
-
-    async def _save_again_and_again(self) -> None:
-        while True:
-            await self._clock.sleep_ms(self.config.flush_consumer_offset_interval)
-            self.context.consumer_filters.clean()
-            for file in self._files():
-                if file.pending:
-                    await file.save()
-
-    async def _save_all(self) -> None:
-        if self._saving is not None:
-            self._saving.cancel()
-            await asyncio.gather(self._saving, return_exceptions=True)
-        # The offsets of delays and transactions that may be written are those whose messages are on the disk.
-        await self.context.timer.save()
-        await self.context.store.flush()
-        self.context.pop.account.settle()
-        self.context.transactions.note_positions()
-        for file in [*self._files(), self.context.schedule.file, self.context.transactions.metrics.file]:
-            try:
-                await file.flush()
-            except StoreError as error:
-                log.error("%s is not up to date: %s", file.path, error)
-
-    def _files(self) -> list[ConfigFile]:
-        context = self.context
-        return [
-            context.topics.file,
-            context.subscriptions.file,
-            context.offsets.file,
-            context.consumer_filters.file,
-            context.pop.order_infos.file,
-            context.request_modes.file,
-        ]
 
     async def _start_stats(self) -> None:
         self.context.stats.start()
@@ -471,66 +423,3 @@ class BrokerController:
 
     def _config_changed(self) -> None:
         self.config.copy_to(self.context.store.config)
-
-
-def check_settings(config: BrokerConfig) -> None:
-    """Refuses what this version cannot do, and settles what roles decide. Raises: ConfigError."""
-    if config.broker_role == SLAVE:
-        raise ConfigError(
-            "brokerRole=SLAVE is not offered by this version: it has no replication yet; start a master (ASYNC_MASTER), "
-            "or keep the slave on an official broker"
-        )
-    for name in _NOT_OFFERED:
-        if config.unknown.get(name, "false").strip().lower() == "true":
-            raise ConfigError(f"{name}=true is not offered by this version; remove it to start the broker")
-    if config.broker_role in (ASYNC_MASTER, SYNC_MASTER):
-        config.broker_id = 0
-
-
-def promises(config: BrokerConfig) -> list[str]:
-    """What an operator should know of the chosen modes before the first message."""
-    lines = []
-    if config.flush_disk_type == "ASYNC_FLUSH":
-        lines.append(
-            "flushDiskType=ASYNC_FLUSH: a power cut may take acknowledged messages of the last "
-            f"{config.flush_interval_commit_log} ms, or of the last {config.flush_commit_log_thorough_interval} ms "
-            f"while less than {config.flush_commit_log_least_pages * 4} KiB wait; SYNC_FLUSH keeps them"
-        )
-    if config.broker_role == SYNC_MASTER:
-        if config.replicas_awaited > 1:
-            lines.append(
-                f"brokerRole=SYNC_MASTER waits for {config.replicas_awaited - 1} slave(s), and this version accepts none: "
-                "sends are stored and answered SLAVE_NOT_AVAILABLE (11); inSyncReplicas=1 waits for nobody"
-            )
-        else:
-            lines.append("brokerRole=SYNC_MASTER with inSyncReplicas=1 waits for no slave: acknowledged messages have one copy")
-    return lines
-
-
-def name_server_plan(config: BrokerConfig, explicit: str | None) -> NamesrvAddressPlan:
-    """Where the name servers are: option, setting, environment, address server. Raises: ConfigError."""
-    endpoint = None
-    if config.fetch_namesrv_addr_by_address_server:
-        endpoint = http_endpoint(config.rmq_address_server_domain, config.rmq_address_server_sub_group)
-    return choose_namesrv_addresses(explicit=explicit, configured=config.namesrv_addr, endpoint=endpoint)
-
-
-async def resolved(host: str) -> str:
-    """The address of a host that may be given by name: stored records hold addresses. Raises: ConfigError."""
-    try:
-        return str(ipaddress.ip_address(host.strip("[]")))
-    except ValueError:
-        pass
-    try:
-        found = await system_lookup(host)
-    except OSError as error:
-        raise ConfigError(f"brokerIP1={host} is neither an address nor a name that resolves: {error}") from error
-    # IPv4 first: a record with IPv6 hosts is longer, and old clients do not read it.
-    return min(found, key=lambda address: ":" in address)
-
-
-def _ip_or_loopback(host: str) -> str:
-    try:
-        return str(ipaddress.ip_address(host.strip("[]")))
-    except ValueError:
-        return "127.0.0.1"

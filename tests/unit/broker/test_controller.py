@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gantry.broker import BrokerConfig
-from gantry.broker.controller import check_settings, name_server_plan, promises
+from gantry.broker.start_settings import check_settings, name_server_plan, promises
 from gantry.errors import ConfigError, ListenError, StoreLocked
 from gantry.protocol.remoting.codes import ResponseCode
 from gantry.protocol.remoting.command import RemotingCommand
