@@ -12,7 +12,7 @@ from gantry.client import ConsumeFromWhere, Message, MessageExt, PopConsumer
 from gantry.errors import ClientError
 from tests.client_scenarios import FIRST, Seen, World, eventually
 
-REVIVED_S = 30.0
+REVIVED_S = 35.0
 """The official broker gives back what came due within some seconds; ours at once."""
 LONG_MS = 120_000
 

@@ -329,7 +329,8 @@ class OfficialBroker(Broker, _OfficialServer):
 
     kind = "official broker"
     main_class = "org.apache.rocketmq.broker.BrokerStartup"
-    heap = ("-Xms256m", "-Xmx512m", "-XX:MaxDirectMemorySize=256m")
+    # Each of its many threads that store messages keeps a buffer of more than 4 MiB outside the heap.
+    heap = ("-Xms256m", "-Xmx512m", "-XX:MaxDirectMemorySize=1g")
     jvm_options = (f"-Drocketmq.broker.rebalance.lockMaxLiveTime={LOCK_LIVE_MS}",)
 
     def hurry(self) -> None:
