@@ -60,6 +60,10 @@ cdef bint is_true(Found* text) noexcept nogil
 cdef bint read_binary(const uint8_t* p, Py_ssize_t size, Header* header) noexcept nogil
 cdef bint read_json(const uint8_t* p, Py_ssize_t size, uint8_t* scratch, Header* header) noexcept nogil
 cdef uint8_t* put_number(uint8_t* p, int64_t value) noexcept nogil
+cdef uint8_t* put_binary_head(uint8_t* p, int code, int32_t opaque) noexcept nogil
+cdef uint8_t* put_json_middle(uint8_t* p, int32_t opaque) noexcept nogil
+cdef uint8_t* put_json_end(uint8_t* p) noexcept nogil
+cdef void put_prefix(uint8_t* begin, uint8_t* header_end, Py_ssize_t body_size, uint8_t serialize_type) noexcept nogil
 
 
 cdef inline uint32_t get4(const uint8_t* p) noexcept nogil:

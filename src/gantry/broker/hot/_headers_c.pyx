@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Headers of the requests that the compiled engine serves, read where they lie.
+"""Headers of the requests that the compiled engine serves, read where they lie, and what all of its answers share.
 
 A reader answers False for what others are to read: another request, a malformed header, or one that is written in an
 unusual way. What it takes, the codecs of `gantry.protocol.remoting` read the same.
@@ -13,7 +13,14 @@ cdef extern from "gantry/_core/fast_bytes.h":
 
 from gantry.store._append_c cimport Found, is_utf8
 
+from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode
+
 cdef int FIELDS_MAX = 1024
+cdef int VERSION = CURRENT_VERSION
+cdef int LANGUAGE = int(LanguageCode.PYTHON)
+cdef bytes _language = LanguageCode.PYTHON.name.encode()
+cdef const char* language_name = _language
+cdef Py_ssize_t language_name_size = len(_language)
 
 
 cdef uint8_t* put_number(uint8_t* p, int64_t value) noexcept nogil:
@@ -37,6 +44,39 @@ cdef uint8_t* put_number(uint8_t* p, int64_t value) noexcept nogil:
         p[0] = <uint8_t>digits[n]
         p += 1
     return p
+
+
+# --- answers
+
+cdef uint8_t* put_binary_head(uint8_t* p, int code, int32_t opaque) noexcept nogil:
+    """Of an answer: everything in front of the remark."""
+    p[0] = <uint8_t>(code >> 8)
+    p[1] = <uint8_t>code
+    p[2] = <uint8_t>LANGUAGE
+    p[3] = <uint8_t>(VERSION >> 8)
+    p[4] = <uint8_t>VERSION
+    return put4(put4(p + 5, <uint32_t>opaque), 1)
+
+
+cdef uint8_t* put_json_middle(uint8_t* p, int32_t opaque) noexcept nogil:
+    """Of an answer: what stands behind code and extFields, up to the remark."""
+    p = put_text(p, ',"flag":1,"language":"', 22)
+    p = put_text(p, language_name, language_name_size)
+    p = put_text(p, '","opaque":', 11)
+    return put_number(p, opaque)
+
+
+cdef uint8_t* put_json_end(uint8_t* p) noexcept nogil:
+    """Of an answer: what stands behind the remark."""
+    p = put_text(p, ',"serializeTypeCurrentRPC":"JSON","version":', 44)
+    p = put_number(p, VERSION)
+    return put_text(p, '}', 1)
+
+
+cdef void put_prefix(uint8_t* begin, uint8_t* header_end, Py_ssize_t body_size, uint8_t serialize_type) noexcept nogil:
+    """The two lengths in front of a header that begins eight bytes behind `begin`."""
+    put4(begin, <uint32_t>(header_end - begin - 4 + body_size))
+    put4(begin + 4, <uint32_t>(header_end - begin - 8) | (<uint32_t>serialize_type << 24))
 
 
 cdef bint has_high(const uint8_t* p, Py_ssize_t n) noexcept nogil:

@@ -37,7 +37,11 @@ from gantry.broker.hot._headers_c cimport (
     is_true,
     put4,
     put8,
+    put_binary_head,
+    put_json_end,
+    put_json_middle,
     put_number,
+    put_prefix,
     put_text,
     read_binary,
     read_json,
@@ -51,7 +55,6 @@ from gantry.store._append_c cimport AppendPlan, Found, Laid, Planned, QueueTail,
 from gantry.errors import MessageIllegal, RemoteProtocolError
 from gantry.model import StoreMessage, topic_config, topic_validator
 from gantry.protocol.message.message_id import encode_host
-from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode
 from gantry.protocol.remoting.frame import Frame, FrameDecoder
 
 from ..metrics.counters import SIZE_BOUNDS
@@ -69,9 +72,6 @@ cdef int64_t PREPARED = _PREPARED
 cdef int64_t COMMIT = _COMMIT
 cdef bytes _HALF_TOPIC = HALF_TOPIC.encode()
 cdef Py_ssize_t HALF_PROPERTIES_MAX = 32767 - MARKS_SIZE_MAX
-cdef int _VERSION = CURRENT_VERSION
-cdef int _LANGUAGE = int(LanguageCode.PYTHON)
-cdef bytes _LANGUAGE_NAME = LanguageCode.PYTHON.name.encode()
 cdef str _SINGLE_TAG = topic_config.SINGLE_TAG
 
 cdef Py_ssize_t PREFIX = 8
@@ -232,7 +232,6 @@ cdef class Lane:
     cdef bint tallied
     cdef int64_t tally_plan
     cdef Py_ssize_t tally_index
-    cdef int32_t last_queue
 
     def __cinit__(self):
         memset(&self.kinds[0], 0, KINDS * sizeof(Kind))
@@ -408,21 +407,10 @@ cdef class HotPlan:
                 p = put_text(p, PyBytes_AS_STRING(handle), PyBytes_GET_SIZE(handle))
             p = put_text(p, '","transactionId":"', 19)
             p = put_text(p, <const char*>unique, reply.unique_size)
-            p = put_text(p, '"},"flag":1,"language":"', 24)
-            p = put_text(p, PyBytes_AS_STRING(_LANGUAGE_NAME), PyBytes_GET_SIZE(_LANGUAGE_NAME))
-            p = put_text(p, '","opaque":', 11)
-            p = put_number(p, reply.opaque)
-            p = put_text(p, ',"serializeTypeCurrentRPC":"JSON","version":', 44)
-            p = put_number(p, _VERSION)
-            p = put_text(p, '}', 1)
+            p = put_text(p, '"}', 2)
+            p = put_json_end(put_json_middle(p, reply.opaque))
         else:
-            p[0] = <uint8_t>(code >> 8)
-            p[1] = <uint8_t>code
-            p[2] = <uint8_t>_LANGUAGE
-            p[3] = <uint8_t>(_VERSION >> 8)
-            p[4] = <uint8_t>_VERSION
-            p = put4(p + 5, <uint32_t>reply.opaque)
-            p = put4(p, 1)
+            p = put_binary_head(p, code, reply.opaque)
             p = put4(p, 0)
             ext = p
             p += 4
@@ -453,8 +441,7 @@ cdef class HotPlan:
             p = put4(p, <uint32_t>PyBytes_GET_SIZE(trace))
             p = put_text(p, PyBytes_AS_STRING(trace), PyBytes_GET_SIZE(trace))
             put4(ext, <uint32_t>(p - ext - 4))
-        put4(begin, <uint32_t>(p - begin - 4))
-        put4(begin + 4, <uint32_t>(p - begin - PREFIX) | (<uint32_t>reply.serialize_type << 24))
+        put_prefix(begin, p, 0, reply.serialize_type)
         return p
 
     cdef uint8_t* _write_ids(self, uint8_t* p, Reply* reply, bytes host) noexcept:
@@ -512,11 +499,15 @@ cdef class HotPlan:
         self._uniques.append(PyBytes_FromStringAndSize(<char*>unique.at, unique.size))
         return 0
 
-    cdef int _add_reply(self, Header* header, uint8_t serialize_type, int32_t queue_id, Py_ssize_t first, bint waits,
-                        Py_ssize_t unique_at, Py_ssize_t unique_size) except -1:
+    cdef bint _add_reply(self, Header* header, uint8_t serialize_type, int32_t queue_id, Py_ssize_t first, bint waits,
+                         Py_ssize_t unique_at, Py_ssize_t unique_size) except -1:
+        """False when no answer is wanted; such requests are counted only."""
         cdef Py_ssize_t capacity
         cdef Reply* grown
         cdef Reply* reply
+        if header.flag & 2:
+            self._oneway[code_place(header.code)] += 1
+            return False
         if self.reply_count == self._reply_capacity:
             capacity = self._reply_capacity * 2 if self._reply_capacity else 8
             grown = <Reply*>realloc(self._replies, capacity * sizeof(Reply))
@@ -539,11 +530,7 @@ cdef class HotPlan:
         self.reply_count += 1
         if waits:
             self.waiting_count += 1
-        return 0
-
-    cdef int _add_end_reply(self, Header* header, uint8_t serialize_type) except -1:
-        self._add_reply(header, serialize_type, 0, self.store_plan.count, True, 0, 0)
-        return 0
+        return True
 
     cdef int _give_handle(self, bytes handle) except -1:
         """The last reply says it."""
@@ -592,7 +579,7 @@ cdef class HotPlan:
         count.requests += 1
         return 0
 
-    cdef int _tally(self, Lane lane, int kind_place, int64_t messages, int64_t size, int64_t number) except -1:
+    cdef int _tally(self, Lane lane, int32_t queue_id, int kind_place, int64_t messages, int64_t size, int64_t number) except -1:
         """Counts a request for its topic, behind _count()."""
         cdef Tally* grown
         cdef Py_ssize_t capacity, at
@@ -609,8 +596,7 @@ cdef class HotPlan:
             lane.tally_plan = number
             lane.tally_index = self._tally_count
             memset(&self._tallies[self._tally_count], 0, sizeof(Tally))
-            # The queue was counted last, and with it this lane came to the end of the list, or was there.
-            self._tallies[self._tally_count].lane = self._counts[lane.slots[lane.last_queue].count_index].lane
+            self._tallies[self._tally_count].lane = self._counts[lane.slots[queue_id].count_index].lane
             self._tally_count += 1
         kind = &self._tallies[lane.tally_index].kinds[kind_place]
         kind.messages += messages
@@ -638,25 +624,12 @@ cdef uint8_t* write_end_answer(uint8_t* begin, Reply* reply, int code) noexcept:
     if reply.serialize_type == 0:
         p = put_text(p, '{"code":', 8)
         p = put_number(p, code)
-        p = put_text(p, ',"flag":1,"language":"', 22)
-        p = put_text(p, PyBytes_AS_STRING(_LANGUAGE_NAME), PyBytes_GET_SIZE(_LANGUAGE_NAME))
-        p = put_text(p, '","opaque":', 11)
-        p = put_number(p, reply.opaque)
-        p = put_text(p, ',"serializeTypeCurrentRPC":"JSON","version":', 44)
-        p = put_number(p, _VERSION)
-        p = put_text(p, '}', 1)
+        p = put_json_end(put_json_middle(p, reply.opaque))
     else:
-        p[0] = <uint8_t>(code >> 8)
-        p[1] = <uint8_t>code
-        p[2] = <uint8_t>_LANGUAGE
-        p[3] = <uint8_t>(_VERSION >> 8)
-        p[4] = <uint8_t>_VERSION
-        p = put4(p + 5, <uint32_t>reply.opaque)
-        p = put4(p, 1)
+        p = put_binary_head(p, code, reply.opaque)
         p = put4(p, 0)
         p = put4(p, 0)
-    put4(begin, <uint32_t>(p - begin - 4))
-    put4(begin + 4, <uint32_t>(p - begin - PREFIX) | (<uint32_t>reply.serialize_type << 24))
+    put_prefix(begin, p, 0, reply.serialize_type)
     return p
 
 
@@ -1019,6 +992,15 @@ cdef class HotEngine:
                 lane.queues = [None] * lane.slot_count
         return lane if lane.usable else None
 
+    cdef Lane _lane_of(self, Found* topic, int64_t queue_id, int64_t plan_number):
+        """As _lane(); None, too, when the topic has no such queue."""
+        cdef Lane lane = self._lane(topic, plan_number)
+        if lane is None or queue_id >= QUEUE_ID_END or (
+            queue_id >= lane.write_queue_nums and queue_id >= lane.read_queue_nums
+        ):
+            return None
+        return lane
+
     cdef Lane _new_lane(self, bytes key):
         cdef Lane lane
         cdef str name = key.decode()
@@ -1066,8 +1048,7 @@ cdef class HotEngine:
         cdef int i
         cdef bint waits, batch
         cdef Found* text
-        cdef Py_ssize_t first, record_bytes, shared_size, at
-        cdef int64_t end
+        cdef Py_ssize_t first, record_bytes, shared_size
         cdef bint open_end
         if header.flag & 1:
             return False
@@ -1107,10 +1088,8 @@ cdef class HotEngine:
             return False
         if not self._accepts(plan):
             return False
-        lane = self._lane(&header.field[TOPIC], plan.number)
-        if queue_id >= QUEUE_ID_END:
-            return False
-        if lane is None or (queue_id >= lane.write_queue_nums and queue_id >= lane.read_queue_nums):
+        lane = self._lane_of(&header.field[TOPIC], queue_id, plan.number)
+        if lane is None:
             return False
         if scan.rare:
             return self._send_delayed(
@@ -1119,15 +1098,9 @@ cdef class HotEngine:
             )
         waits = scan.wait.at == NULL or is_true(&scan.wait)
         batch = header.code == SEND_BATCH_MESSAGE or is_true(&header.field[BATCH])
-        store_plan = plan.store_plan
+        store_plan = self._open(plan, lane)
         if store_plan is None:
-            # Whether it is opened or not, the caller ends it.
-            store_plan = plan.store_plan = self._broker.store.appender.new_plan()
-        if lane.row is None:
-            try:
-                lane.row = store_plan._rules.row(lane.name)
-            except MessageIllegal:
-                return False
+            return False
         open_end = text.at[text.size - 1] != 2
         shared_size = text.size + open_end + PyBytes_GET_SIZE(self._suffix_bytes)
         if batch:
@@ -1135,13 +1108,7 @@ cdef class HotEngine:
                 return False
         elif not store_plan.fits(body_size, shared_size, lane.row):
             return False
-        if lane.slot_count <= queue_id:
-            lane.reserve(<Py_ssize_t>queue_id + 1)
-        queue = <QueueTail>lane.queues[<Py_ssize_t>queue_id]
-        if queue is None:
-            queue = self._queues.find_or_create(lane.name, queue_id)
-            lane.queue_changes = self._queues.changes
-            lane.queues[<Py_ssize_t>queue_id] = queue
+        queue = self._queue_of(lane, queue_id)
         # From here on nothing refuses it.
         laid.born_host = <const uint8_t*>PyBytes_AS_STRING(born)
         laid.born_host_size = PyBytes_GET_SIZE(born)
@@ -1153,11 +1120,9 @@ cdef class HotEngine:
         laid.reconsume_times = <int32_t>reconsume
         laid.unique = scan.unique
         first = store_plan.count
-        end = store_plan.end
         if batch:
             # Members have their own properties only, as with 5.5.0.
             record_bytes = self._lay_out_members(store_plan, lane.row, queue, &laid, body, body_size)
-            at = 0
         else:
             laid.body = body
             laid.body_size = body_size
@@ -1171,21 +1136,16 @@ cdef class HotEngine:
             laid.keys = scan.keys
             store_plan.lay_out(lane.row, queue, &laid)
             record_bytes = store_plan._records[first].size
-            at = store_plan._records[first].properties_at
         if waits:
             store_plan.must_wait = True
         plan.message_count += store_plan.count - first
         plan._count(lane, <int32_t>queue_id, store_plan.count - first, record_bytes, plan.number)
-        lane.last_queue = <int32_t>queue_id
-        plan._tally(lane, FIFO_KIND if scan.is_fifo else NORMAL_KIND, store_plan.count - first, record_bytes, plan.number)
-        if header.flag & 2:
-            plan._oneway[code_place(header.code)] += 1
-        else:
-            plan._add_reply(
-                header, serialize_type, <int32_t>queue_id, first, waits, at + (scan.unique.at - text.at), scan.unique.size
-            )
-            if batch:
-                plan._keep_unique(&scan.unique)
+        plan._tally(lane, <int32_t>queue_id, FIFO_KIND if scan.is_fifo else NORMAL_KIND, store_plan.count - first, record_bytes, plan.number)
+        if plan._add_reply(
+            header, serialize_type, <int32_t>queue_id, first, waits,
+            store_plan._records[first].properties_at + (scan.unique.at - text.at), scan.unique.size,
+        ) and batch:
+            plan._keep_unique(&scan.unique)
         return True
 
     # -- transactions
@@ -1203,8 +1163,8 @@ cdef class HotEngine:
             return False
         if not self._transactions.accepts_halves() or not self._accepts(plan):
             return False
-        lane = self._lane(&header.field[TOPIC], plan.number)
-        if lane is None or queue_id >= QUEUE_ID_END or (queue_id >= lane.write_queue_nums and queue_id >= lane.read_queue_nums):
+        lane = self._lane_of(&header.field[TOPIC], queue_id, plan.number)
+        if lane is None:
             return False
         half_lane = self._half_lane
         if half_lane is None:
@@ -1243,15 +1203,11 @@ cdef class HotEngine:
             store_plan.must_wait = True
         plan.message_count += 1
         plan._count(half_lane, <int32_t>queue_id, 1, store_plan._records[first].size, plan.number)
-        half_lane.last_queue = <int32_t>queue_id
-        plan._tally(half_lane, TRANSACTION_KIND, 1, store_plan._records[first].size, plan.number)
-        if header.flag & 2:
-            plan._oneway[code_place(header.code)] += 1
-        else:
-            plan._add_reply(
-                header, serialize_type, <int32_t>queue_id, first, waits,
-                store_plan._records[first].properties_at + (half.unique.at - text.at), half.unique.size,
-            )
+        plan._tally(half_lane, <int32_t>queue_id, TRANSACTION_KIND, 1, store_plan._records[first].size, plan.number)
+        plan._add_reply(
+            header, serialize_type, <int32_t>queue_id, first, waits,
+            store_plan._records[first].properties_at + (half.unique.at - text.at), half.unique.size,
+        )
         halves = self._planned(plan).halves
         halves[lane.name] = halves.get(lane.name, 0) + 1
         self.halves_taken += 1
@@ -1276,10 +1232,8 @@ cdef class HotEngine:
         planned = self._planned(plan)
         if queue_offset in planned.ended:
             return False
-        lane = self._lane(&half.real_topic, plan.number)
-        if lane is None or laid.queue_id >= QUEUE_ID_END or (
-            laid.queue_id >= lane.write_queue_nums and laid.queue_id >= lane.read_queue_nums
-        ):
+        lane = self._lane_of(&half.real_topic, laid.queue_id, plan.number)
+        if lane is None:
             return False
         store_plan = self._open(plan, lane)
         if store_plan is None or not store_plan.fits(laid.body_size, laid.own_size, lane.row):
@@ -1307,10 +1261,7 @@ cdef class HotEngine:
             planned.rolled_back[lane.name] = planned.rolled_back.get(lane.name, 0) + 1
         planned.ended[queue_offset] = None
         plan.message_count += 1
-        if header.flag & 2:
-            plan._oneway[code_place(header.code)] += 1
-        else:
-            plan._add_end_reply(header, serialize_type)
+        plan._add_reply(header, serialize_type, 0, store_plan.count, True, 0, 0)
         self.ends_taken += 1
         return True
 
@@ -1319,17 +1270,21 @@ cdef class HotEngine:
             plan.transactions = PlannedTransactions()
         return plan.transactions
 
+    cdef AppendPlan _store_plan(self, HotPlan plan):
+        """Whether something is laid out in it or not, the caller ends it."""
+        if plan.store_plan is None:
+            plan.store_plan = self._broker.store.appender.new_plan()
+        return plan.store_plan
+
     cdef AppendPlan _open(self, HotPlan plan, Lane lane):
         """The plan's own of the store; the lane has its row then. None when messages of its topic cannot be stored."""
-        if plan.store_plan is None:
-            # Whether something is laid out in it or not, the caller ends it.
-            plan.store_plan = self._broker.store.appender.new_plan()
+        cdef AppendPlan store_plan = self._store_plan(plan)
         if lane.row is None:
             try:
-                lane.row = plan.store_plan._rules.row(lane.name)
+                lane.row = store_plan._rules.row(lane.name)
             except MessageIllegal:
                 return None
-        return plan.store_plan
+        return store_plan
 
     cdef QueueTail _queue_of(self, Lane lane, int64_t queue_id):
         cdef QueueTail queue
@@ -1356,9 +1311,7 @@ cdef class HotEngine:
         if placed is None:
             return False
         topic, waits_at, properties, unique_at, unique_key, handle, waits = placed
-        store_plan = plan.store_plan
-        if store_plan is None:
-            store_plan = plan.store_plan = self._broker.store.appender.new_plan()
+        store_plan = self._store_plan(plan)
         first = store_plan.count
         try:
             store_plan.add(
@@ -1371,15 +1324,11 @@ cdef class HotEngine:
             return False
         plan.message_count += 1
         plan._count_delayed(topic, queue_id, FIFO_KIND if is_fifo else DELAY_KIND, store_plan._records[first].size)
-        if header.flag & 2:
-            plan._oneway[code_place(header.code)] += 1
-        else:
-            plan._add_reply(
-                header, serialize_type, queue_id, first, waits,
-                store_plan._records[first].properties_at + <Py_ssize_t>unique_at, len(unique_key),
-            )
-            if handle:
-                plan._give_handle(handle)
+        if plan._add_reply(
+            header, serialize_type, queue_id, first, waits,
+            store_plan._records[first].properties_at + <Py_ssize_t>unique_at, len(unique_key),
+        ) and handle:
+            plan._give_handle(handle)
         return True
 
     cdef int _more_scans(self) except -1:

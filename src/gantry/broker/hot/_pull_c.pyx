@@ -30,7 +30,11 @@ from gantry.broker.hot._headers_c cimport (
     get4,
     get8,
     put4,
+    put_binary_head,
+    put_json_end,
+    put_json_middle,
     put_number,
+    put_prefix,
     put_text,
     read_number,
 )
@@ -42,7 +46,6 @@ cdef extern from "gantry/_core/fast_bytes.h":
     void gantry_prefetch(const uint8_t* p, size_t size) nogil
 
 from gantry.model import names
-from gantry.protocol.remoting.codes import CURRENT_VERSION, LanguageCode
 
 from ..client_manager.consumer_manager import COMPENSATION_RENEWED_MS
 from ..offset.consumer_offset_manager import SEPARATOR
@@ -66,9 +69,6 @@ cdef int WARMED_MAX = 4  # pieces that are read for one pull
 cdef Py_ssize_t AHEAD_MAX = 512  # bytes of the next record that are asked for early
 cdef int64_t QUEUE_ID_END = 1 << 16
 cdef Py_ssize_t LANES_MAX = 65536
-cdef int VERSION = CURRENT_VERSION
-cdef int LANGUAGE = int(LanguageCode.PYTHON)
-cdef bytes LANGUAGE_NAME = LanguageCode.PYTHON.name.encode()
 
 
 cdef class PullLane:
@@ -507,20 +507,12 @@ cdef class PullDesk:
             p = put_number(p, lane.topic_sys_flag)
             p = put_text(p, '","groupSysFlag":"', 18)
             p = put_number(p, lane.group_sys_flag)
-            p = put_text(p, '"},"flag":1,"language":"', 24)
-            p = put_text(p, PyBytes_AS_STRING(LANGUAGE_NAME), PyBytes_GET_SIZE(LANGUAGE_NAME))
-            p = put_text(p, '","opaque":', 11)
-            p = put_number(p, header.opaque)
-            p = put_text(p, ',"remark":"FOUND","serializeTypeCurrentRPC":"JSON","version":', 61)
-            p = put_number(p, VERSION)
-            p = put_text(p, '}', 1)
+            p = put_text(p, '"}', 2)
+            p = put_json_middle(p, header.opaque)
+            p = put_text(p, ',"remark":"FOUND"', 17)
+            p = put_json_end(p)
         else:
-            p[0] = p[1] = 0
-            p[2] = <uint8_t>LANGUAGE
-            p[3] = <uint8_t>(VERSION >> 8)
-            p[4] = <uint8_t>VERSION
-            p = put4(p + 5, <uint32_t>header.opaque)
-            p = put4(p, 1)
+            p = put_binary_head(p, 0, header.opaque)
             p = put4(p, 5)
             p = put_text(p, "FOUND", 5)
             ext = p
@@ -551,8 +543,7 @@ cdef class PullDesk:
             put4(mark, <uint32_t>(p - mark - 4))
             put4(ext, <uint32_t>(p - ext - 4))
         head_size = p - &head[0]
-        put4(&head[0], <uint32_t>(head_size - 4 + found.size))
-        put4(&head[4], <uint32_t>(head_size - 8) | (<uint32_t>serialize_type << 24))
+        put_prefix(&head[0], p, found.size, serialize_type)
         made = PyBytes_FromStringAndSize(NULL, head_size + found.size)
         out = <uint8_t*>PyBytes_AS_STRING(made)
         memcpy(out, &head[0], head_size)
