@@ -14,33 +14,13 @@ from gantry.runtime.open_files import open_files_limit, raise_open_files_limit
 from gantry.runtime.remoting_limits import RemotingLimits
 from gantry.runtime.remoting_server import Channel, RemotingServer, RequestContext, RequestTable
 from gantry.testing import MemoryNet, VirtualClock, settle
+from tests.unit.runtime.raw_peer import RawPeer
 
 BIG, ANSWER_BYTES = 1, 20_000
 
 
-class Deaf:
+class Deaf(RawPeer):
     """A peer in bytes, whose reading can be stopped."""
-
-    def __init__(self) -> None:
-        self.received = b""
-        self.lost = False
-        self.transport: Any = None
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.received += data
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
-
-    def pause_writing(self) -> None: ...
-
-    def resume_writing(self) -> None: ...
 
     def opaques(self) -> list[int]:
         decoder = FrameDecoder()
@@ -119,11 +99,11 @@ async def test_a_bad_frame_behind_requests_that_wait_ends_the_connection_after_t
     peer = await world.peer()
     peer.transport.write(requests(100, tail=bytes(8)))
     await settle()
-    assert not peer.lost
+    assert not peer.closed
     peer.transport.resume_reading()
     await settle()
     assert peer.opaques() == list(range(100))
-    assert peer.lost
+    assert peer.closed
 
 
 async def test_requests_that_wait_go_with_their_connection(make_world: Callable[..., Awaitable[World]]) -> None:

@@ -10,31 +10,7 @@ import pytest
 from gantry.runtime.http_get import http_get
 from gantry.runtime.http_server import CONNECTIONS_MAX, HEAD_BYTES_MAX, IDLE_MS, HttpAnswer, HttpServer
 from gantry.testing import MemoryNet, VirtualClock, settle
-
-
-class Client:
-    """A raw connection: what was received, and whether it ended."""
-
-    def __init__(self) -> None:
-        self.received = b""
-        self.closed = False
-        self.transport: Any = None
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.received += data
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.closed = True
-
-    def pause_writing(self) -> None: ...
-
-    def resume_writing(self) -> None: ...
+from tests.unit.runtime.raw_peer import RawPeer
 
 
 class Site:
@@ -53,12 +29,12 @@ class Site:
             await self.gate.wait()
         return HttpAnswer(200, f"this is {path}".encode())
 
-    async def connect(self) -> Client:
-        client = Client()
+    async def connect(self) -> RawPeer:
+        client = RawPeer()
         await self.net.connect("127.0.0.1", 80, lambda: client, 1000)
         return client
 
-    async def say(self, data: bytes) -> Client:
+    async def say(self, data: bytes) -> RawPeer:
         client = await self.connect()
         client.transport.write(data)
         await settle()

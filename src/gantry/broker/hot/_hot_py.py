@@ -27,8 +27,8 @@ from gantry.store.append import COMMON_PROPERTIES_MAX
 
 from ..metrics.counters import HOT_KINDS, SIZE_BOUNDS
 from ..metrics.rpc import HOT_CODES
-from ..transaction.half_message import HALF_TOPIC, QUEUE_ID
-from ._plan_py import HotPlan, Lane, SendSuffix, plain_number
+from ..transaction.half_message import HALF_TOPIC, NOT_DELAYED, QUEUE_ID
+from ._plan_py import ASK_FOR_MORE, HotPlan, Lane, SendSuffix, plain_number
 from ._shapes_py import SHAPE_BYTES_MAX, SendShape, shape_of
 from ._transactions_py import PREPARED, common_half, lay_out_end
 from .delayed import place_delayed
@@ -73,20 +73,7 @@ _SHARDING = message_const.SHARDING_KEY.encode()
 _CODE_PLACES = {code: place for place, code in enumerate(HOT_CODES)}
 _NORMAL, _FIFO, _DELAYED, _HALF = range(len(HOT_KINDS))
 _RARE_NAMES = tuple(
-    name.encode()
-    for name in (
-        message_const.DELAY_TIME_LEVEL + "\x01",
-        message_const.TRANSACTION_PREPARED + "\x01",
-        message_const.POP_CK + "\x01",
-        message_const.INNER_NUM + "\x01",
-        message_const.CLUSTER + "\x01",
-        message_const.MSG_REGION + "\x01",
-        message_const.TRACE_SWITCH + "\x01",
-        message_const.TIMER_DELAY_MS + "\x01",
-        message_const.TIMER_DELAY_SEC + "\x01",
-        message_const.TIMER_DELIVER_MS + "\x01",
-        message_const.PRIORITY + "\x01",
-    )
+    f"{name}\x01".encode() for name in (*NOT_DELAYED, message_const.TRANSACTION_PREPARED, *sorted(ASK_FOR_MORE))
 )
 
 

@@ -38,6 +38,18 @@ _PLACE_SIZE = 16
 _PATTERNS_MAX = 1024
 _CODES = len(HOT_CODES)
 
+ASK_FOR_MORE = frozenset(
+    {
+        message_const.POP_CK,
+        message_const.INNER_NUM,
+        message_const.CLUSTER,
+        message_const.MSG_REGION,
+        message_const.TRACE_SWITCH,
+        message_const.PRIORITY,
+    }
+)
+"""Properties that make the broker do more with a send than append it, now or later, or that it sets itself."""
+
 Reply = tuple[bytes, int, int, int, int, bytes, bool]
 """What is to be said to one send once its plan is real: opaque as in a binary header, serialization, queue id, number of its
 first record in the plan, how many it has (0: it is the end of a transaction), unique key (UTF-8), whether it waits for the

@@ -18,7 +18,7 @@ from gantry.protocol.remoting.codes import RequestCode
 
 from ..metrics.rpc import HOT_CODES
 from ..transaction.half_message import HALF_TOPIC, MARKS_SIZE_MAX, NOT_DELAYED, QUEUE_ID, Half, to_half_topic
-from ._plan_py import NO_PLACE, plain_number
+from ._plan_py import ASK_FOR_MORE, NO_PLACE, plain_number
 from .gates import ends_are_common
 
 if TYPE_CHECKING:
@@ -35,12 +35,7 @@ _END_PLACE = HOT_CODES.index(RequestCode.END_TRANSACTION)
 NOT_FROM_SENDERS = frozenset(
     {
         *NOT_DELAYED,
-        message_const.POP_CK,
-        message_const.INNER_NUM,
-        message_const.CLUSTER,
-        message_const.MSG_REGION,
-        message_const.TRACE_SWITCH,
-        message_const.PRIORITY,
+        *ASK_FOR_MORE,
         message_const.REAL_TOPIC,
         message_const.REAL_QUEUE_ID,
         message_const.TRANSACTION_ID,

@@ -15,6 +15,7 @@ from gantry.protocol.message.properties import decode_properties, encode_propert
 from ..processor import timed_send
 from ..schedule.delay_level import to_schedule_topic
 from ..timer.deliver_time import forget_time, is_timed
+from ._plan_py import ASK_FOR_MORE
 
 if TYPE_CHECKING:
     from ..context import BrokerContext
@@ -22,18 +23,7 @@ if TYPE_CHECKING:
 _UNIQ = message_const.UNIQ_CLIENT_MESSAGE_ID_KEYIDX
 _UNIQ_PAIR = f"\x02{_UNIQ}\x01".encode()
 _LEVEL_DIGITS_MAX = 4
-_LEFT_ALONE = frozenset(
-    {
-        message_const.TRANSACTION_PREPARED,
-        message_const.POP_CK,
-        message_const.INNER_NUM,
-        message_const.CLUSTER,
-        message_const.MSG_REGION,
-        message_const.TRACE_SWITCH,
-        message_const.PRIORITY,
-        message_const.TIMER_OUT_MS,
-    }
-)
+_LEFT_ALONE = ASK_FOR_MORE | {message_const.TRANSACTION_PREPARED, message_const.TIMER_OUT_MS}
 
 
 class Placed(NamedTuple):
