@@ -14,14 +14,13 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from gantry.errors import MessageIllegal, StoreError
+from gantry.errors import StoreError
 from gantry.model import StoreMessage, message_const, names
 from gantry.protocol.message.properties import PROPERTIES_SIZE_MAX, decode_properties, encode_properties
-from gantry.protocol.message.record import RecordView
 
 from ..timer.deliver_time import TimerIllegal, forget_time, to_timer_topic
 from .ledger import Out, PopQueue
-from .revive import AT_ONCE, PopReviveService, revived
+from .revive import AT_ONCE, Copy, PopReviveService, append_copies, revived
 
 if TYPE_CHECKING:
     from gantry.runtime.clock import Clock
@@ -93,33 +92,21 @@ class PopKeeper:
         found = self._store.physical_offset_at(topic, queue_id, offset)
         return found if isinstance(found, int) else await found
 
-    def _append(self, queue: PopQueue, again: list[tuple[Out, RecordView, str]]) -> int:
+    def _append(self, queue: PopQueue, again: list[Copy]) -> int:
         """Raises: StoreError; everything is out as before then."""
-        ledger = self._account.ledger
-        # Whoever was acknowledged or given back meanwhile is left alone.
-        again = [(out, record, target) for out, record, target in again if ledger.out(queue, out.offset) == out]
-        if not again:
-            return 0
-        plan = self._store.new_rescue_plan()
-        moved: list[tuple[Out, int]] = []
-        try:
-            for out, record, target in again:
-                message = revived(record, target, names.normal_topic(queue.topic, queue.group), out.pop_time)
-                try:
-                    planned = plan.add(self._timed(message, out))
-                except MessageIllegal as error:
-                    # The deadline says so once more, and drops it: no record can be made of it.
-                    log.error("message %d of %s cannot be appended again: %s", out.offset, queue.key, error)
-                    continue
-                moved.append((out, planned.end))
-            self._store.write(plan)
-        except BaseException:
-            self._store.abort(plan)
-            raise
-        self._store.commit(plan)
-        self._store.durable(plan)
-        self._account.moved(moved)
-        return len(moved)
+        origin = names.normal_topic(queue.topic, queue.group)
+        stored, refused = append_copies(
+            self._store,
+            self._account,
+            queue,
+            again,
+            new_plan=self._store.new_rescue_plan,
+            made=lambda out, record, target: self._timed(revived(record, target, origin, out.pop_time), out),
+        )
+        for out, error in refused:
+            # The deadline says so once more, and drops it.
+            log.error("message %d of %s cannot be appended again: %s", out.offset, queue.key, error)
+        return len(stored)
 
     def _timed(self, message: StoreMessage, out: Out) -> StoreMessage:
         """The message as it waits for its deadline; as it is when it cannot wait."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gantry.runtime.clock import Clock, TimerHandle
-    from gantry.store import MessageStore
+    from gantry.store import AppendPlan, MessageStore, PlannedRecord
 
     from ..config import BrokerConfig
     from ..offset.consumer_offset_manager import ConsumerOffsetManager
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from .account import PopAccount
 
 log = logging.getLogger(__name__)
+
+Copy = tuple[Out, RecordView, str]
+"""What is out, its record, and the topic its copy goes to."""
 
 AT_ONCE = 512
 """Due messages taken together before others have their turn."""
@@ -165,7 +168,7 @@ class PopReviveService:
         topic, group, _ = queue.key
         return self._groups.find(group) is not None and self._topics.select(names.normal_topic(topic, group)) is not None
 
-    async def targets(self, queue: PopQueue, again: list[tuple[Out, RecordView]]) -> list[tuple[Out, RecordView, str]]:
+    async def targets(self, queue: PopQueue, again: list[tuple[Out, RecordView]]) -> list[Copy]:
         """With each message the topic it goes to, which is there when this returns. Raises: StoreError."""
         topic, group, _ = queue.key
         retry_topic = topic
@@ -202,40 +205,60 @@ class PopReviveService:
             at = following[0]
         return found
 
-    def _append(self, queue: PopQueue, again: list[tuple[Out, RecordView, str]]) -> None:
+    def _append(self, queue: PopQueue, again: list[Copy]) -> None:
         """Raises: StoreError; nothing was given back then."""
-        # Whoever was acknowledged while topics were made is left alone.
-        again = [one for one in again if self._account.ledger.out(queue, one[0].offset) == one[0]]
-        if not again:
-            return
-        plan = self._store.new_plan()
-        moved: list[tuple[Out, int]] = []
-        stored: list[tuple[str, int]] = []
         origin = names.normal_topic(queue.topic, queue.group)
-        gone: list[int] = []
-        try:
-            for out, record, name in again:
-                message = revived(record, name, origin, out.pop_time)
-                try:
-                    planned = plan.add(message)
-                except MessageIllegal as error:
-                    log.error("message %d of %s cannot be given back and is dropped: %s", out.offset, queue.key, error)
-                    gone.append(out.offset)
-                    continue
-                moved.append((out, planned.end))
-                stored.append((message.topic, planned.size))
-            self._store.write(plan)
-        except BaseException:
-            self._store.abort(plan)
-            raise
-        self._store.commit(plan)
-        # Under SYNC_FLUSH this asks for the sync; who waits for it is settle().
-        self._store.durable(plan)
-        self._account.moved(moved)
-        self._account.done(queue, gone)
-        self.revived_count += len(moved)
-        for name, size in stored:
-            self._on_stored(name, 0, 1, size, queue.group, origin)
+        stored, refused = append_copies(
+            self._store,
+            self._account,
+            queue,
+            again,
+            new_plan=self._store.new_plan,
+            made=lambda out, record, name: revived(record, name, origin, out.pop_time),
+        )
+        for out, error in refused:
+            log.error("message %d of %s cannot be given back and is dropped: %s", out.offset, queue.key, error)
+        self._account.done(queue, [out.offset for out, _ in refused])
+        self.revived_count += len(stored)
+        for _, planned in stored:
+            self._on_stored(planned.topic, 0, 1, planned.size, queue.group, origin)
+
+
+def append_copies(
+    store: MessageStore,
+    account: PopAccount,
+    queue: PopQueue,
+    again: list[Copy],
+    *,
+    new_plan: Callable[[], AppendPlan],
+    made: Callable[[Out, RecordView, str], StoreMessage],
+) -> tuple[list[tuple[Out, PlannedRecord]], list[tuple[Out, MessageIllegal]]]:
+    """Appends a copy of each in one write, and notes where it ends. Whoever was acknowledged or given back is left alone.
+
+    Returns: what was stored, and what no record can be made of. Raises: StoreError; everything is out as before then.
+    """
+    again = [one for one in again if account.ledger.out(queue, one[0].offset) == one[0]]
+    stored: list[tuple[Out, PlannedRecord]] = []
+    refused: list[tuple[Out, MessageIllegal]] = []
+    if not again:
+        return stored, refused
+    plan = new_plan()
+    try:
+        for out, record, target in again:
+            message = made(out, record, target)
+            try:
+                stored.append((out, plan.add(message)))
+            except MessageIllegal as error:
+                refused.append((out, error))
+        store.write(plan)
+    except BaseException:
+        store.abort(plan)
+        raise
+    store.commit(plan)
+    # Under SYNC_FLUSH this asks for the sync; who waits for it is settle().
+    store.durable(plan)
+    account.moved([(out, planned.end) for out, planned in stored])
+    return stored, refused
 
 
 def revived(record: RecordView, topic: str, origin_topic: str, pop_time: int) -> StoreMessage:
