@@ -5,26 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from gantry.errors import BrokerError, ClientError, ConfigError, MQError, RemotingError
 from gantry.model import ConsumerData, MessageExt, MessageQueue, SubscriptionData, message_const
 from gantry.model.heartbeat import CLUSTERING, CONSUME_POP
 from gantry.model.names import normal_topic
-from gantry.model.topic_validator import validate_group, validate_topic
+from gantry.model.topic_validator import validate_group
 from gantry.protocol.message.pop_handle import parse_receipt
 
+from .client_base import ClientBase
 from .client_instance import ClientInstance
 from .consumer_options import ConsumeFromWhere
 from .doors import Doors
 from .message_selector import MessageSelector
-from .name_server_addresses import resolve_name_servers
 from .pop_source import Place, PopSource
 from .remoting import Remoting
 from .results import PopStatus
 from .running_info import running_info
-from .subscription import build_subscription, matching
+from .subscription import matching, subscription_to
 from .tasks import TaskSet
 
 logger = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ DEAD = -1
 """Delay level that sends a message to the dead letter topic."""
 
 
-class PopConsumer:
+class PopConsumer(ClientBase):
     """Takes messages of the subscribed topics, whichever queue they lie in.
 
         async with PopConsumer("billing", name_servers="127.0.0.1:9876") as consumer:
@@ -84,12 +83,8 @@ class PopConsumer:
         self._invisible_ms = invisible_ms
         self._max_reconsume_times = max_reconsume_times
         self._where = consume_from_where
-        self._doors = doors or Doors.system()
+        super().__init__(name_servers=name_servers, instance_name=instance_name, doors=doors, remoting=remoting)
         self._clock = self._doors.clock
-        self._name_servers = resolve_name_servers(name_servers)
-        self._instance_name = instance_name
-        self._remoting = remoting
-        self._instance: ClientInstance | None = None
         self._subscriptions: dict[str, SubscriptionData] = {}
         self._source = PopSource(group, self._clock, self._subscriptions, consume_from_where)
         self._tasks = TaskSet()
@@ -104,10 +99,7 @@ class PopConsumer:
 
         Raises: ClientError for a topic name that is not allowed or an expression that cannot be read.
         """
-        remark = validate_topic(topic)
-        if remark is not None:
-            raise ClientError(remark)
-        self._subscriptions[topic] = build_subscription(topic, expression, sub_version=self._clock.now_ms())
+        self._subscriptions[topic] = subscription_to(topic, expression, sub_version=self._clock.now_ms())
         if self._instance is not None:
             self._instance.request_heartbeat()
 
@@ -120,12 +112,7 @@ class PopConsumer:
         """Start the background work. Asks nobody yet."""
         if self._instance is not None:
             return
-        instance = ClientInstance(
-            name_servers=self._name_servers,
-            doors=self._doors,
-            instance_name=self._instance_name,
-            remoting=self._remoting,
-        )
+        instance = self._new_instance()
         instance.add_consumer(self)
         await instance.start()
         self._started_ms = self._clock.now_ms()
@@ -143,15 +130,6 @@ class PopConsumer:
         self._instance = None
         await instance.remove_consumer(self.group)
         await instance.stop()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def receive(
         self, max_messages: int = COUNT_MAX, *, invisible_ms: int | None = None, timeout_ms: int = 15_000

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from gantry.errors import BrokerError, ClientError, RemoteProtocolError, RemotingError, RemotingTimeout
 from gantry.model import Message, MessageExt, MessageQueue
@@ -15,11 +13,11 @@ from gantry.protocol.message.recall_handle import decode_recall_handle
 from gantry.protocol.remoting import ResponseCode
 from gantry.protocol.remoting.header.recall_message import RecallMessageRequestHeader
 
+from .client_base import ClientBase
 from .client_instance import ClientInstance
 from .doors import Doors
 from .message_encoding import EncodedSend, MessageEncoder
 from .message_trace import MessageTraces
-from .name_server_addresses import resolve_name_servers
 from .queue_selectors import QueueSelector, by_message_group
 from .remoting import Remoting
 from .request_reply import as_request
@@ -60,7 +58,7 @@ class ProducerOptions:
     trace_topic: str = TRACE_TOPIC
 
 
-class Producer:
+class Producer(ClientBase):
     """Sends messages; one producer serves any number of topics and tasks.
 
         async with Producer("orders", name_servers="127.0.0.1:9876") as producer:
@@ -90,11 +88,7 @@ class Producer:
             raise ClientError(f"producer group: {remark}")
         self.group = group
         self.options = options or ProducerOptions()
-        self._doors = doors or Doors.system()
-        self._name_servers = resolve_name_servers(name_servers)
-        self._instance_name = instance_name
-        self._remoting = remoting
-        self._instance: ClientInstance | None = None
+        super().__init__(name_servers=name_servers, instance_name=instance_name, doors=doors, remoting=remoting)
         self._encoder: MessageEncoder | None = None
         self._traces: MessageTraces | None = None
 
@@ -102,12 +96,7 @@ class Producer:
         """Start the background work (routes, heartbeats). The first send to a topic learns its route."""
         if self._instance is not None:
             return
-        instance = ClientInstance(
-            name_servers=self._name_servers,
-            doors=self._doors,
-            instance_name=self._instance_name,
-            remoting=self._remoting,
-        )
+        instance = self._new_instance()
         instance.add_producer(self.group)
         await instance.start()
         self._encoder = MessageEncoder(group=self.group, options=self.options, ip=instance.ip, doors=self._doors)
@@ -125,15 +114,6 @@ class Producer:
         if instance is not None:
             await instance.remove_producer(self.group)
             await instance.stop()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     @property
     def client_id(self) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from gantry.errors import ClientError, ConfigError
 from gantry.model import ConsumerData, MessageExt, MessageQueue, SubscriptionData, sys_flag
@@ -14,10 +13,10 @@ from gantry.model.topic_validator import validate_group
 from gantry.protocol.remoting.header.pull_message import PullMessageRequestHeader
 from gantry.runtime.clock import wait_for
 
+from .client_base import ClientBase
 from .client_instance import ClientInstance
 from .doors import Doors
 from .message_selector import MessageSelector
-from .name_server_addresses import resolve_name_servers
 from .remoting import Remoting
 from .results import PullResult, PullStatus
 from .running_info import running_info
@@ -33,7 +32,7 @@ class _Answer(NamedTuple):
     result: PullResult
 
 
-class PullConsumer:
+class PullConsumer(ClientBase):
     """Reads assigned queues from positions the caller controls; commits only what it is told to.
 
         async with PullConsumer("audit", name_servers="127.0.0.1:9876") as consumer:
@@ -70,11 +69,7 @@ class PullConsumer:
         build_subscription("", expression, sub_version=0)  # now, and not with the first poll
         self._expression = expression
         self._batch_size = batch_size
-        self._doors = doors or Doors.system()
-        self._name_servers = resolve_name_servers(name_servers)
-        self._instance_name = instance_name
-        self._remoting = remoting
-        self._instance: ClientInstance | None = None
+        super().__init__(name_servers=name_servers, instance_name=instance_name, doors=doors, remoting=remoting)
         self._positions: dict[MessageQueue, int] = {}
         self._turn = 0
         self._started_ms = 0
@@ -83,12 +78,7 @@ class PullConsumer:
         """Start the background work. Asks nobody yet."""
         if self._instance is not None:
             return
-        instance = ClientInstance(
-            name_servers=self._name_servers,
-            doors=self._doors,
-            instance_name=self._instance_name,
-            remoting=self._remoting,
-        )
+        instance = self._new_instance()
         instance.add_consumer(self)
         await instance.start()
         self._started_ms = self._doors.clock.now_ms()
@@ -100,15 +90,6 @@ class PullConsumer:
         if instance is not None:
             await instance.remove_consumer(self.group)
             await instance.stop()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def queues(self, topic: str) -> list[MessageQueue]:
         """All readable queues of a topic, sorted. Raises: NoRoute."""

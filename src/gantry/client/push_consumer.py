@@ -6,17 +6,17 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from gantry.errors import ClientError, MQError, RemotingError
 from gantry.model import ConsumerData, Message, MessageExt, MessageQueue, SubscriptionData, message_const
 from gantry.model.heartbeat import CONSUME_PASSIVELY, is_tag_type
 from gantry.model.names import CLIENT_INNER_PRODUCER_GROUP, is_retry_topic, retry_topic
-from gantry.model.topic_validator import validate_group, validate_topic
+from gantry.model.topic_validator import validate_group
 from gantry.protocol.remoting.header.pull_message import PullMessageRequestHeader
 
 from .assigned_queue import AssignedQueue, QueuePuller
+from .client_base import ClientBase
 from .client_id import DEFAULT_INSTANCE_NAME
 from .client_instance import ClientInstance
 from .consume_concurrently import ConsumeConcurrently
@@ -27,14 +27,13 @@ from .doors import Doors
 from .listener import Listener
 from .message_encoding import MessageEncoder
 from .message_selector import MessageSelector
-from .name_server_addresses import resolve_name_servers
 from .offset_store import LocalOffsetStore, OffsetStore, RemoteOffsetStore
 from .producer import ProducerOptions
 from .rebalance import plan_rebalance, strategy_named
 from .remoting import Remoting
 from .results import PullResult
 from .running_info import running_info
-from .subscription import build_subscription
+from .subscription import build_subscription, subscription_to
 from .tasks import TaskSet
 
 logger = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ REBALANCE_AGAIN_MS_MIN = 1_000
 ATTEMPTS_DEFAULT = 16
 
 
-class PushConsumer:
+class PushConsumer(ClientBase):
     """Delivers the messages of the subscribed topics to one listener.
 
         async def on_messages(messages: list[MessageExt]) -> None:
@@ -90,11 +89,8 @@ class PushConsumer:
         self.options = options or ConsumerOptions()
         self._strategy = strategy_named(self.options.allocate_strategy)
         self._listener = listener
-        self._doors = doors or Doors.system()
+        super().__init__(name_servers=name_servers, instance_name=instance_name, doors=doors, remoting=remoting)
         self._clock = self._doors.clock
-        self._name_servers = resolve_name_servers(name_servers)
-        self._instance_name = instance_name
-        self._remoting = remoting
         self._own_offset_store = offset_store
         self._traces: ConsumerTraces | None = None
         if self.options.trace:
@@ -108,7 +104,6 @@ class PushConsumer:
         self._tasks = TaskSet()
         self._rebalance_wanted = asyncio.Event()
         self._started_ms = 0
-        self._instance: ClientInstance | None = None
         self._offsets: OffsetStore
         self._puller: QueuePuller
         self._consume: ConsumeConcurrently | ConsumeOrderly
@@ -121,10 +116,7 @@ class PushConsumer:
 
         Raises: ClientError for a topic name that is not allowed or an expression that cannot be read.
         """
-        remark = validate_topic(topic)
-        if remark is not None:
-            raise ClientError(remark)
-        self._subscriptions[topic] = build_subscription(topic, expression, sub_version=self._clock.now_ms())
+        self._subscriptions[topic] = subscription_to(topic, expression, sub_version=self._clock.now_ms())
         self._subscriptions_changed()
 
     def unsubscribe(self, topic: str) -> None:
@@ -148,13 +140,8 @@ class PushConsumer:
         if clustering:
             topic = retry_topic(self.group)
             self._subscriptions[topic] = build_subscription(topic, "*", sub_version=self._clock.now_ms())
-        instance = ClientInstance(
-            name_servers=self._name_servers,
-            doors=self._doors,
-            # A broadcasting client finds its offset file by its id, so that must not change with every start.
-            instance_name=self._instance_name or (None if clustering else DEFAULT_INSTANCE_NAME),
-            remoting=self._remoting,
-        )
+        # A broadcasting client finds its offset file by its id, so that must not change with every start.
+        instance = self._new_instance(None if clustering else DEFAULT_INSTANCE_NAME)
         self._started_ms = self._clock.now_ms()
         self._build(instance, clustering)
         instance.add_consumer(self)
@@ -212,15 +199,6 @@ class PushConsumer:
         await instance.remove_consumer(self.group)
         await instance.stop()
         self._instance = None
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     @property
     def client_id(self) -> str:

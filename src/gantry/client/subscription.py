@@ -8,8 +8,17 @@ from gantry._core import java_string_hash
 from gantry.errors import ClientError, FilterExpressionError
 from gantry.model import MessageExt, SubscriptionData
 from gantry.model.heartbeat import EXPRESSION_SQL92, EXPRESSION_TAG, SUB_ALL
+from gantry.model.topic_validator import validate_topic
 
 from .message_selector import MessageSelector
+
+
+def subscription_to(topic: str, expression: str | MessageSelector, *, sub_version: int) -> SubscriptionData:
+    """As build_subscription(), for a topic that a user names. Raises: ClientError also for a name that is not allowed."""
+    remark = validate_topic(topic)
+    if remark is not None:
+        raise ClientError(remark)
+    return build_subscription(topic, expression, sub_version=sub_version)
 
 
 def build_subscription(topic: str, expression: str | MessageSelector = SUB_ALL, *, sub_version: int) -> SubscriptionData:
