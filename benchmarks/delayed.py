@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks import loadgen, machine
 from benchmarks.report import between
-from benchmarks.run import RESULTS, SETTLE_S, Server, about
+from benchmarks.run import RESULTS, SETTLE_S, Server, about, turns
 from benchmarks.scenarios import Scenario
 from benchmarks.servers import MeasuredGantry, MeasuredOfficial, cpu_seconds
 from tests.interop.artifacts import MissingTool
@@ -80,9 +80,8 @@ def main() -> None:
             if options.only not in kind.name:
                 continue
             runs: dict[str, list[dict[str, Any]]] = {server.label: [] for server in servers}
-            for at in range(rounds):
-                for server in servers if at % 2 == 0 else servers[::-1]:
-                    runs[server.label].append(one_run(program, sender, server, kind, f"delayed_{number}_{at}", count))
+            for at, server in turns(servers, rounds):
+                runs[server.label].append(one_run(program, sender, server, kind, f"delayed_{number}_{at}", count))
             rows.append({"kind": kind.name, "runs": runs, "median": {label: median(each) for label, each in runs.items()}})
             print(f"{kind.name}: " + ", ".join(f"{k} {m['per_cpu_second']:,.0f}/CPU-s" for k, m in rows[-1]["median"].items()))
     command = f"python -m benchmarks.delayed --rounds {rounds} --count {count}"

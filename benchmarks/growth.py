@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks import loadgen, plots
 from benchmarks.report import between
-from benchmarks.run import RESULTS, Server, about, join_official, measured
+from benchmarks.run import RESULTS, Server, about, join_official, measured, turns
 from benchmarks.scenarios import Scenario
 from benchmarks.servers import MeasuredGantry, anonymous_kib
 from gantry.protocol.remoting.codes import RequestCode
@@ -132,9 +132,8 @@ class Growth:
         self, servers: list[Server], at: int, measure: Callable[[Server], Point], series: str = "send"
     ) -> Iterator[Point]:
         runs: dict[str, list[Point]] = {server.label: [] for server in servers}
-        for number in range(self._rounds):
-            for server in servers if number % 2 == 0 else servers[::-1]:
-                runs[server.label].append(measure(server))
+        for _, server in turns(servers, self._rounds):
+            runs[server.label].append(measure(server))
         for server in servers:
             found = runs[server.label]
             yield {

@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks import loadgen, machine
 from benchmarks.growth import QUEUES, make_topics
 from benchmarks.report import between
-from benchmarks.run import RESULTS, SETTLE_S, Server, about, join_official, median
+from benchmarks.run import RESULTS, SETTLE_S, Server, about, join_official, median, turns
 from benchmarks.scenarios import Scenario
 from benchmarks.servers import MeasuredGantry, cpu_seconds
 from tests.interop.cluster import uncommitted
@@ -104,10 +104,9 @@ def measure(folder: Path, rounds: int, options: argparse.Namespace) -> list[Figu
                 continue
             count = scenario.short_count if options.short else scenario.count
             runs: dict[str, list[Figures]] = {server.label: [] for server in servers}
-            for round_number in range(rounds):
-                for server in servers if round_number % 2 == 0 else servers[::-1]:
-                    topic = f"pop_{number}_{round_number}"
-                    runs[server.label].append(one_run(fill_program, program, server, scenario, topic, count))
+            for round_number, server in turns(servers, rounds):
+                topic = f"pop_{number}_{round_number}"
+                runs[server.label].append(one_run(fill_program, program, server, scenario, topic, count))
             rows.append({"scenario": scenario.name, "runs": runs, "median": {key: median(run) for key, run in runs.items()}})
             print(
                 f"{scenario.name}: "

@@ -13,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -107,16 +108,22 @@ def measure(
             labels = (scenario.server, "official", *(FLOORS if scenario.mode != "transaction" else ()))
             measured = [server for server in servers if server.label in labels]
             runs: dict[str, list[Figures]] = {server.label: [] for server in measured}
-            for round_number in range(rounds):
-                for server in measured if round_number % 2 == 0 else measured[::-1]:
-                    topic = f"bench_{number}_{round_number}"
-                    runs[server.label].append(one_run(program, server, scenario, topic, options.short))
+            for round_number, server in turns(measured, rounds):
+                topic = f"bench_{number}_{round_number}"
+                runs[server.label].append(one_run(program, server, scenario, topic, options.short))
             rows.append({"scenario": scenario.name, "runs": runs, "median": {key: median(run) for key, run in runs.items()}})
             print(f"{scenario.name}: " + ", ".join(f"{k} {m['per_second']:,.0f}/s" for k, m in rows[-1]["median"].items()))
         for server in servers:
             if server.label not in FLOORS:
                 print(f"{server.label}: {anonymous_kib(server.pid) / 1024:.0f} MiB without mapped pages after the {flush} runs")
         return rows
+
+
+def turns(servers: list[Server], rounds: int) -> Iterator[tuple[int, Server]]:
+    """Round and server; every other round begins with the last one."""
+    for number in range(rounds):
+        for server in servers if number % 2 == 0 else servers[::-1]:
+            yield number, server
 
 
 def measure_memory(folder: Path, program: Path, alone: bool) -> Figures:

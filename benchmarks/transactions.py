@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import loadgen, machine
 from benchmarks.report import between
-from benchmarks.run import RESULTS, Server, about, join_official, median, one_run
+from benchmarks.run import RESULTS, Server, about, join_official, median, one_run, turns
 from benchmarks.scenarios import Scenario
 from benchmarks.servers import MeasuredGantry
 
@@ -65,10 +65,9 @@ def main() -> None:
             loadgen.run(program, server.address, WARM_UP, "bench_warm_up", WARM_UP_COUNT)
         for number, scenario in enumerate(chosen):
             runs: dict[str, list[dict[str, Any]]] = {server.label: [] for server in servers}
-            for round_number in range(rounds):
-                for server in servers if round_number % 2 == 0 else servers[::-1]:
-                    topic = f"transactions_{number}_{round_number}"
-                    runs[server.label].append(tried(program, server, scenario, topic, options.short))
+            for round_number, server in turns(servers, rounds):
+                topic = f"transactions_{number}_{round_number}"
+                runs[server.label].append(tried(program, server, scenario, topic, options.short))
             rows.append({"scenario": scenario.name, "runs": runs, "median": {key: median(run) for key, run in runs.items()}})
             print(f"{scenario.name}: " + ", ".join(f"{k} {m['per_second']:,.0f}/s" for k, m in rows[-1]["median"].items()))
     command = "python -m benchmarks.transactions" + (" --short" if options.short else "") + f" --rounds {rounds}"
